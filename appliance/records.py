@@ -1,0 +1,187 @@
+"""The immutable records that one stage hands to the next.
+
+`Arrival -> Slice -> Geometry, Volume -> Score -> Finding -> Receipt`. Lengths are millimetres, densities
+Hounsfield units (HU); positions and orientations are in the DICOM patient frame (LPS, PS3.3 C.7.6.2.1.1:
+x to the patient's left, y to posterior, z to the head).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from appliance.reasons import Reason
+
+Float32 = npt.NDArray[np.float32]
+Int16 = npt.NDArray[np.int16]
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """What must stay the same for a file to be the one that was read."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, stat: os.stat_result) -> FileIdentity:
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A regular file seen in the export folder."""
+
+    path: Path
+    identity: FileIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something was not read: the code, and one sentence with what, where and what to do.
+
+    The sentence may be logged and shown: it never holds patient data. Paths are given to the reader of
+    the record and are not logged.
+    """
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a reading uses of one instance's header. Absent is None.
+
+    `position` and `orientation` are ImagePositionPatient and ImageOrientationPatient (PS3.3 C.7.6.2.1.1),
+    `pixel_spacing` is (between rows, between columns), `padding` the closed range of stored values that
+    PixelPaddingValue and PixelPaddingRangeLimit name (PS3.3 C.7.5.1.1.2). `patient` is a digest, never a name.
+    """
+
+    sop_instance_uid: str
+    series_uid: str
+    study_uid: str
+    sop_class_uid: str
+    transfer_syntax: str
+    modality: str
+    image_type: tuple[str, ...]
+    patient: str
+    age_years: float | None
+    rows: int
+    columns: int
+    frames: int
+    samples_per_pixel: int
+    photometric: str
+    bits_allocated: int
+    bits_stored: int
+    signed: bool
+    padding: tuple[int, int] | None
+    rescale: tuple[float, float] | None
+    position: Triple | None
+    orientation: tuple[float, float, float, float, float, float] | None
+    pixel_spacing: tuple[float, float] | None
+    slice_thickness: float | None
+    acquisition: int | None
+    kvp: float | None
+    kernel: str | None
+    contrast: bool | None
+    images_in_series: int | None
+    has_pixels: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LungSection:
+    """The lung found in one slice: its area, and its bounds in mm from the image centre.
+
+    `bounds_mm` is (first row, last row, first column, last column) in the image frame: outer edges of the
+    lung's bounding box, rows downwards and columns to the right; None where the area is 0.
+    """
+
+    area_mm2: float
+    bounds_mm: tuple[float, float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SlicePlan:
+    """What a worker makes of each slice.
+
+    `in_plane_mm` is the model grid's spacing between (rows, columns), and `grid` its (height, width), of
+    which only the parity matters here; `keep_native` also returns the native pixels, which a digest needs.
+    """
+
+    in_plane_mm: tuple[float, float]
+    grid: tuple[int, int]
+    keep_native: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slice:
+    """One instance, read to its last pixel.
+
+    `plane` is float32 HU [h, w] in the image frame on the model's in-plane spacing, covering the whole
+    image around its centre, padding and everything below -1024 replaced before averaging. `hu_sum`,
+    `hu_min` and `hu_max` are over the native pixels before padding is replaced, rescaled and rounded half to
+    even. `native` is those pixels as int16 [rows, columns]. With a `problem`, the header is valid and what
+    could not be made of the pixels is None.
+    """
+
+    arrival: Arrival
+    header: Header
+    content_sha256: str
+    hu_min: float | None = None
+    hu_max: float | None = None
+    hu_sum: float | None = None
+    plane: Float32 | None = None
+    lung: LungSection | None = None
+    native: Int16 | None = None
+    problem: Problem | None = None
+    parse_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The native grid of a series: [z, y, x], ascending along the normal of its orientation.
+
+    `spacing_mm[0]` is the median distance between neighbouring slices, from their positions.
+    """
+
+    slices: int
+    size: tuple[int, int, int]
+    spacing_mm: Triple
+    orientation: tuple[float, float, float, float, float, float]
+    hu_min: float
+    hu_max: float
+    hu_mean: float
+    hu_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Volume:
+    """A chest on the model's grid: float32 HU [D, H, W] in the patient's frame.
+
+    Depth runs inferior to superior, rows anterior to posterior, columns right to left. `origin_mm` is the
+    LPS position (x, y, z) of the centre of voxel [0, 0, 0], `spacing_mm` is [z, y, x].
+    """
+
+    hu: Float32
+    spacing_mm: Triple
+    origin_mm: Triple
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assessment:
+    """What imaging makes of the slices of one series.
+
+    Either `problem` says why the series is not read, or there is a `volume`. `unless_flagged` is a
+    problem that only a flag outweighs: lung cut off at an end slice.
+    """
+
+    geometry: Geometry | None
+    volume: Volume | None
+    problem: Problem | None
+    unless_flagged: Problem | None = None

@@ -1,0 +1,1 @@
+"""Offline work, one module per command."""
