@@ -60,7 +60,8 @@ class Header:
 
     `position` and `orientation` are ImagePositionPatient and ImageOrientationPatient (PS3.3 C.7.6.2.1.1),
     `pixel_spacing` is (between rows, between columns), `padding` the closed range of stored values that
-    PixelPaddingValue and PixelPaddingRangeLimit name (PS3.3 C.7.5.1.1.2). `patient` is a digest, never a name.
+    PixelPaddingValue and PixelPaddingRangeLimit name (PS3.3 C.7.5.1.1.2). `patient` is a digest,
+    never a name.
     """
 
     sop_instance_uid: str

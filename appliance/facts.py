@@ -1,0 +1,80 @@
+"""The facts of the moment, as the main loop last published them: one immutable snapshot.
+
+The light, the page and the metrics are functions of it and of the journal; they never ask the daemon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from engines.protocol import EngineIdentity
+from engines.spec import IntendedUse
+
+Stage = Literal["receiving", "waiting", "reading", "provisional"]
+
+
+@dataclass(frozen=True, slots=True)
+class InProgress:
+    """A series in flight: `seen` slices so far; `provisional` means read without a flag and waiting for more."""
+
+    series_uid: str
+    seen: int
+    stage: Stage
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """The model and the engine in use; None in `Facts` until it is loaded."""
+
+    name: str
+    version: str
+    digest: str
+    intended_use: IntendedUse
+    notice: str
+    operating_point: float
+    engine: EngineIdentity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is true now. Ages are seconds on the monotonic clock at the moment of publishing, `rescan_at`
+    and `known_answer_at` the same moments as Unix time.
+
+    `heartbeat` is the monotonic time at which the main loop published this, so that a reader can tell a
+    loop that moves from one that hangs. Ages and `known_answer_ok` are None until the first time, and late
+    when they pass their limit. `faults` are codes of operations that fail now, such as writing a result.
+    `suspect` counts studies, `not_analysed` and `failed` series that nobody has looked at.
+    """
+
+    heartbeat: float
+    published_at: str
+    started_at: str
+    folder_up: bool
+    rescan_age_s: float | None
+    rescan_limit_s: float
+    rescan_at: float | None
+    known_answer_ok: bool | None
+    known_answer_age_s: float | None
+    known_answer_limit_s: float
+    known_answer_at: float | None
+    model: ModelFacts | None
+    accepted: bool
+    faults: tuple[str, ...]
+    suspect: int
+    not_analysed: int
+    failed: int
+    in_progress: tuple[InProgress, ...]
+    queue_depth: dict[str, int]
+    oldest_pending_s: float
+    delivery_oldest_s: dict[str, float]
+    disk_free_bytes: dict[str, int]
+    conservation_error: int
+
+
+class Board:
+    """Where the main loop publishes the facts and the other threads read them: one reference, swapped."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts

@@ -1,0 +1,508 @@
+"""The journal: what was done. SQLite, one writing connection behind a lock; readers open read-only ones.
+
+The export folder is the truth of what arrived, this the truth of what was done with it. Every write is one
+transaction, with synchronous=FULL in WAL mode: once `record` returns, the finding survives a power cut
+(https://sqlite.org/pragma.html#pragma_synchronous). No other I/O happens inside a transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.findings.record import SeriesRecord, utc_now
+from appliance.reasons import Outcome
+from appliance.records import FileIdentity
+
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+    -- A subject is a series UID, or the path of a file that belongs to no series.
+    CREATE TABLE series (
+        id INTEGER PRIMARY KEY,
+        subject TEXT NOT NULL,
+        stack INTEGER NOT NULL DEFAULT 1,
+        study_uid TEXT,
+        first_seen_at TEXT NOT NULL,
+        ended INTEGER NOT NULL DEFAULT 0,
+        tries INTEGER NOT NULL DEFAULT 0,
+        in_try INTEGER NOT NULL DEFAULT 0,
+        next_try_at TEXT,
+        UNIQUE (subject, stack)
+    );
+
+    -- What was read of each path, so that a restart parses only what is new. `series_id` is NULL for a file
+    -- that is none of ours.
+    CREATE TABLE file (
+        path TEXT PRIMARY KEY,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        inode INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        series_id INTEGER REFERENCES series (id)
+    ) WITHOUT ROWID;
+    CREATE INDEX file_by_series ON file (series_id);
+
+    CREATE TABLE finding (
+        id INTEGER PRIMARY KEY,
+        series_id INTEGER NOT NULL REFERENCES series (id),
+        revision INTEGER NOT NULL,
+        reading_key TEXT NOT NULL,
+        supersedes TEXT,
+        outcome TEXT NOT NULL,
+        reason TEXT,
+        recorded_at TEXT NOT NULL,
+        object TEXT,
+        record TEXT NOT NULL,
+        UNIQUE (series_id, revision),
+        UNIQUE (series_id, reading_key)
+    );
+
+    CREATE TABLE delivery (
+        finding_id INTEGER NOT NULL REFERENCES finding (id),
+        destination TEXT NOT NULL,
+        object TEXT NOT NULL,
+        name TEXT NOT NULL,
+        queued_at TEXT NOT NULL,
+        delivered_at TEXT,
+        tries INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (finding_id, destination)
+    ) WITHOUT ROWID;
+    CREATE INDEX delivery_open ON delivery (queued_at) WHERE delivered_at IS NULL;
+
+    -- Append-only; the counters and histograms of the metrics are sums over it.
+    CREATE TABLE event (
+        id INTEGER PRIMARY KEY,
+        at TEXT NOT NULL,
+        name TEXT NOT NULL,
+        label TEXT NOT NULL DEFAULT '',
+        label2 TEXT NOT NULL DEFAULT '',
+        value REAL NOT NULL DEFAULT 1
+    );
+    """,
+)
+"""Numbered and additive: entry n brings the schema from version n to n + 1."""
+
+MIN_READER = 1
+"""The oldest schema version whose code can still read what this one writes."""
+
+
+class JournalError(Exception):
+    """The journal cannot be opened; the message is one sentence with what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened, in the metrics' words."""
+
+    name: str
+    label: str = ""
+    label2: str = ""
+    value: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A path that the journal knows, and the series it was read into (None: none of ours)."""
+
+    path: str
+    identity: FileIdentity
+    kind: str
+    series_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesRow:
+    """A series as the journal keeps it. `in_try` means that the last process ended inside an engine call."""
+
+    id: int
+    subject: str
+    stack: int
+    study_uid: str | None
+    first_seen_at: str
+    ended: bool
+    tries: int
+    in_try: bool
+    next_try_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A finding's object on its way to one destination, under `name` there."""
+
+    finding_id: int
+    destination: str
+    object: str
+    name: str
+    queued_at: str
+    tries: int
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5)
+
+
+class Journal:
+    """The one writer. Safe to call from any thread of the daemon."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the journal; raises JournalError when it cannot be used."""
+        self._lock = threading.Lock()
+        self.path = path
+        try:
+            self._db = _connect(path.absolute().as_uri())
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA foreign_keys=ON")
+            self._migrate()
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"The journal {path} cannot be opened ({error}): check the disk and its permissions."
+            ) from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def _migrate(self) -> None:
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if version > len(MIGRATIONS):
+            if int(self.meta("min_reader") or version) > len(MIGRATIONS):
+                raise JournalError(
+                    f"The journal {self.path} was written by a newer version of Scanlight (schema {version}) "
+                    f"than this one can read ({len(MIGRATIONS)}): install that version again."
+                )
+            return
+        for number in range(version, len(MIGRATIONS)):
+            if number:
+                self._backup(number)
+            with self._transaction():
+                for statement in _statements(MIGRATIONS[number]):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {number + 1}")
+                self._set("min_reader", str(MIN_READER))
+                if number == 0:
+                    self._set("created_at", utc_now())
+
+    def _backup(self, version: int) -> None:
+        with sqlite3.connect(self.path.with_suffix(f".v{version}.bak")) as copy:
+            self._db.backup(copy)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _set(self, key: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def meta(self, key: str) -> str | None:
+        with self._lock:
+            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_meta(self, key: str, value: str) -> None:
+        with self._transaction():
+            self._set(key, value)
+
+    def known_files(self) -> Iterator[KnownFile]:
+        """Every path that was read into a series that ended, or is none of ours."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT path, size, mtime_ns, inode, kind, series_id FROM file"
+                " LEFT JOIN series ON series.id = series_id WHERE series_id IS NULL OR ended"
+            ).fetchall()
+        for path, size, mtime_ns, inode, kind, series_id in rows:
+            yield KnownFile(path, FileIdentity(size, mtime_ns, inode), kind, series_id)
+
+    def files_of(self, series_id: int) -> list[KnownFile]:
+        """The paths that were read into a series, to read them again."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT path, size, mtime_ns, inode, kind FROM file WHERE series_id = ?", (series_id,)
+            ).fetchall()
+        return [
+            KnownFile(path, FileIdentity(size, mtime_ns, inode), kind, series_id)
+            for path, size, mtime_ns, inode, kind in rows
+        ]
+
+    def add_files(self, files: Iterable[KnownFile], events: Iterable[Event] = ()) -> None:
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    (f.path, f.identity.size, f.identity.mtime_ns, f.identity.inode, f.kind, f.series_id)
+                    for f in files
+                ),
+            )
+            _append(db, events)
+
+    def add_events(self, events: Iterable[Event]) -> None:
+        with self._transaction() as db:
+            _append(db, events)
+
+    def series(self, subject: str, study_uid: str | None, stack: int = 1) -> SeriesRow:
+        """The row of a series, made when it is seen for the first time."""
+        with self._lock:
+            row = self._series_row(subject, stack)
+        if row is not None:
+            return row
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO series (subject, stack, study_uid, first_seen_at) VALUES (?, ?, ?, ?)",
+                (subject, stack, study_uid, utc_now()),
+            )
+            row = self._series_row(subject, stack)
+        assert row is not None
+        return row
+
+    def _series_row(self, subject: str, stack: int) -> SeriesRow | None:
+        row = self._db.execute(
+            "SELECT id, subject, stack, study_uid, first_seen_at, ended, tries, in_try, next_try_at"
+            " FROM series WHERE subject = ? AND stack = ?",
+            (subject, stack),
+        ).fetchone()
+        return None if row is None else _series(row)
+
+    def reopen(self, series_id: int) -> None:
+        """A series that ended is in flight again."""
+        with self._transaction() as db:
+            db.execute("UPDATE series SET ended = 0, next_try_at = NULL WHERE id = ?", (series_id,))
+
+    def charge_try(self, series_id: int) -> None:
+        """Before an engine call: should the process end inside it, the try is this series'."""
+        with self._transaction() as db:
+            db.execute("UPDATE series SET tries = tries + 1, in_try = 1 WHERE id = ?", (series_id,))
+
+    def settle_try(self, series_id: int, *, success: bool) -> None:
+        """After an engine call: a success resets the count."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE series SET in_try = 0, tries = CASE WHEN ? THEN 0 ELSE tries END WHERE id = ?",
+                (success, series_id),
+            )
+
+    def abandon_tries(self) -> None:
+        """At start: whoever was inside an engine call keeps the try; a call that never ended is no success."""
+        with self._transaction() as db:
+            db.execute("UPDATE series SET in_try = 0 WHERE in_try")
+
+    def current(self, series_id: int) -> SeriesRecord | None:
+        """The current finding of a series: its newest revision."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT record FROM finding WHERE series_id = ? ORDER BY revision DESC LIMIT 1", (series_id,)
+            ).fetchone()
+        return None if row is None else SeriesRecord.from_json(row[0])
+
+    def has_reading(self, series_id: int, reading_key: str) -> bool:
+        with self._lock:
+            found = self._db.execute(
+                "SELECT 1 FROM finding WHERE series_id = ? AND reading_key = ?", (series_id, reading_key)
+            ).fetchone()
+        return found is not None
+
+    def end(
+        self,
+        series_id: int,
+        files: Iterable[KnownFile],
+        events: Iterable[Event],
+        *,
+        finding: tuple[SeriesRecord, str, Sequence[tuple[str, str]]] | None = None,
+        next_try_at: str | None = None,
+    ) -> None:
+        """A series ended, in one transaction: its files, its finding, its deliveries, its events.
+
+        `finding` is (record, name of its object, [(destination, name there), ...]); None when the reading is
+        the one already on record. `next_try_at` is set for a failure that will be tried again.
+        """
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    (f.path, f.identity.size, f.identity.mtime_ns, f.identity.inode, f.kind, series_id)
+                    for f in files
+                ),
+            )
+            if finding is not None:
+                record, stored, destinations = finding
+                cursor = db.execute(
+                    "INSERT INTO finding (series_id, revision, reading_key, supersedes, outcome, reason,"
+                    " recorded_at, object, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        series_id,
+                        record.revision,
+                        record.reading_key,
+                        record.supersedes,
+                        record.outcome,
+                        record.reason,
+                        record.recorded_at,
+                        stored,
+                        record.to_json(),
+                    ),
+                )
+                db.executemany(
+                    "INSERT INTO delivery (finding_id, destination, object, name, queued_at)"
+                    " VALUES (?, ?, ?, ?, ?)",
+                    (
+                        (cursor.lastrowid, destination, stored, name, utc_now())
+                        for destination, name in destinations
+                    ),
+                )
+            db.execute("UPDATE series SET ended = 1, next_try_at = ? WHERE id = ?", (next_try_at, series_id))
+            _append(db, events)
+
+    def due_tries(self, now: str) -> list[SeriesRow]:
+        """Parked series whose next try has come."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT id, subject, stack, study_uid, first_seen_at, ended, tries, in_try, next_try_at"
+                " FROM series WHERE next_try_at <= ?",
+                (now,),
+            ).fetchall()
+        return [_series(row) for row in rows]
+
+    def open_deliveries(self) -> list[Delivery]:
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT finding_id, destination, object, name, queued_at, tries FROM delivery"
+                " WHERE delivered_at IS NULL ORDER BY queued_at"
+            ).fetchall()
+        return [Delivery(*row) for row in rows]
+
+    def settle_delivery(self, delivery: Delivery, *, delivered: bool) -> None:
+        """A delivery was tried: it is done, or stays open for another try."""
+        result = "delivered" if delivered else "failed"
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE delivery SET tries = tries + 1, delivered_at = ?"
+                " WHERE finding_id = ? AND destination = ?",
+                (utc_now() if delivered else None, delivery.finding_id, delivery.destination),
+            )
+            _append(db, [Event("deliveries", delivery.destination, result)])
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Rows by where they stand. `suspect` counts studies, the others series."""
+
+    series: int
+    in_flight: int
+    ended: int
+    suspect: int
+    not_analysed: int
+    failed: int
+
+
+_CURRENT = (
+    "SELECT f.*, s.study_uid FROM finding f JOIN series s ON s.id = f.series_id"
+    " WHERE f.revision = (SELECT MAX(revision) FROM finding WHERE series_id = f.series_id)"
+)
+
+
+class JournalReader:
+    """A read-only view for the page, the metrics and the command line. One thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises JournalError when there is no journal or it cannot be read."""
+        try:
+            self._db = _connect(path.absolute().as_uri() + "?mode=ro")
+            version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"There is no readable journal at {path} ({error}): name a daemon's state folder."
+            ) from error
+        if version == 0:
+            raise JournalError(f"The journal {path} is empty: start the daemon once with scanlight run.")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def records(self, limit: int = -1, *, current_only: bool = True) -> list[SeriesRecord]:
+        """What ended, newest first: the current finding of each series, or every revision."""
+        query = _CURRENT if current_only else "SELECT f.* FROM finding f"
+        rows = self._db.execute(
+            f"SELECT record FROM ({query}) ORDER BY id DESC LIMIT ?",  # noqa: S608
+            (limit,),
+        )
+        return [SeriesRecord.from_json(row[0]) for row in rows]
+
+    def in_flight(self) -> list[SeriesRecord]:
+        """What has been seen and has not ended, oldest first."""
+        rows = self._db.execute(
+            "SELECT subject, stack, study_uid, first_seen_at FROM series WHERE NOT ended ORDER BY id"
+        )
+        return [
+            SeriesRecord(series_uid=subject, stack=stack, study_uid=study, first_seen_at=seen, in_flight=True)
+            for subject, stack, study, seen in rows
+        ]
+
+    def revisions(self, series_uid: str) -> list[SeriesRecord]:
+        """Every revision of a series, oldest first; also of a file by its path."""
+        rows = self._db.execute(
+            "SELECT f.record FROM finding f JOIN series s ON s.id = f.series_id"
+            " WHERE s.subject = ? ORDER BY s.stack, f.revision",
+            (series_uid,),
+        )
+        return [SeriesRecord.from_json(row[0]) for row in rows]
+
+    def counts(self) -> Counts:
+        (series, in_flight) = self._db.execute("SELECT COUNT(*), SUM(NOT ended) FROM series").fetchone()
+        (ended,) = self._db.execute("SELECT COUNT(*) FROM series WHERE ended").fetchone()
+        (suspect,) = self._db.execute(
+            f"SELECT COUNT(DISTINCT study_uid) FROM ({_CURRENT}) WHERE outcome = ?",  # noqa: S608
+            (Outcome.FLAGGED,),
+        ).fetchone()
+        by_outcome = dict(
+            self._db.execute(f"SELECT outcome, COUNT(*) FROM ({_CURRENT}) GROUP BY outcome")  # noqa: S608
+        )
+        return Counts(
+            series=series,
+            in_flight=in_flight or 0,
+            ended=ended,
+            suspect=suspect,
+            not_analysed=by_outcome.get(Outcome.NOT_ANALYSED, 0),
+            failed=by_outcome.get(Outcome.FAILED, 0),
+        )
+
+    def events_after(self, event_id: int) -> list[tuple[int, Event]]:
+        """The events since the one with this id (0: all), oldest first."""
+        rows = self._db.execute(
+            "SELECT id, name, label, label2, value FROM event WHERE id > ? ORDER BY id", (event_id,)
+        )
+        return [(row[0], Event(*row[1:])) for row in rows]
+
+
+def _append(db: sqlite3.Connection, events: Iterable[Event]) -> None:
+    db.executemany(
+        "INSERT INTO event (at, name, label, label2, value) VALUES (?, ?, ?, ?, ?)",
+        ((utc_now(), e.name, e.label, e.label2, e.value) for e in events),
+    )
+
+
+def _series(row: tuple[int, str, int, str | None, str, int, int, int, str | None]) -> SeriesRow:
+    series_id, subject, stack, study_uid, first_seen_at, ended, tries, in_try, next_try_at = row
+    return SeriesRow(
+        series_id, subject, stack, study_uid, first_seen_at, bool(ended), tries, bool(in_try), next_try_at
+    )
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: `executescript` would commit the transaction around it."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
