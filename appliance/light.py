@@ -18,6 +18,20 @@ class State(StrEnum):
     READY = "ready"
 
 
+MAIN_LOOP_STALLED = "main_loop_stalled"
+"""Found by whoever reads the facts: a loop that hangs cannot say so itself."""
+
+FAULTS = {
+    MAIN_LOOP_STALLED: "Scanlight hangs and will be started again",
+    "export_folder_down": "the export folder cannot be reached, or is another file system than before",
+    "rescan_late": "the export folder has not been scanned in time",
+    "known_answers_failed": "the known answers came out wrong, so nothing is read",
+    "known_answers_late": "the known answers have not been run in time",
+    "conservation_error": "the number of series in the folder and on record differ",
+}
+"""What a code behind FAULT means. Codes of failing operations in `Facts.faults` may be others."""
+
+
 class Band(StrEnum):
     """Shown beside every state."""
 

@@ -1,0 +1,184 @@
+"""The web application: the page, the API and the metrics.
+
+Handlers run on the event loop of the web thread, and so do their queries: the journal's read-only connection
+is opened there and used from no other thread. A query takes milliseconds and WAL readers wait for nobody, so
+a pool of threads would only add a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from appliance.facts import Board
+from appliance.journal import Event, JournalReader
+from appliance.light import FAULTS
+from appliance.metrics import registry
+from appliance.reasons import RULES
+from appliance.web.guard import Guard
+from appliance.web.status import Observer, status, why_not_alive, why_not_ready
+
+T = TypeVar("T")
+
+LOOK_S = 0.25
+"""How often the light is looked at when nobody asks, so that `since` is right."""
+
+SERIES_LIMIT = 50
+SERIES_MAX = 1000
+
+STATIC = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+
+
+class _Journal:
+    """The reader, opened when it is first used and opened again after an error."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reader: JournalReader | None = None
+
+    def __call__(self, query: Callable[[JournalReader], T]) -> T:
+        """Raises JournalError or sqlite3.Error."""
+        if self._reader is None:
+            self._reader = JournalReader(self._path)
+        try:
+            return query(self._reader)
+        except sqlite3.Error:
+            self.close()
+            raise
+
+    def events_after(self, event_id: int) -> list[tuple[int, Event]]:
+        return self(lambda reader: reader.events_after(event_id))
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+
+def create_app(board: Board, journal: Path, heartbeat_limit_s: float = 10) -> Starlette:
+    """The page, the API and `/metrics`.
+
+    `board` is where the main loop publishes its facts; without a new publication for `heartbeat_limit_s` the
+    loop counts as stalled.
+    """
+    observer = Observer(board, heartbeat_limit_s)
+    reader = _Journal(journal)
+
+    async def api_status(request: Request) -> Response:
+        return JSONResponse(status(*observer.look()))
+
+    async def api_series(request: Request) -> Response:
+        """`limit`: how many, at most 1000; `in_flight=no` leaves out those that have not ended."""
+        text = request.query_params.get("limit", str(SERIES_LIMIT))
+        if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= SERIES_MAX):
+            return JSONResponse({"error": f"limit must be a whole number from 1 to {SERIES_MAX}."}, 400)
+        in_flight = request.query_params.get("in_flight", "yes")
+        if in_flight not in ("yes", "no"):
+            return JSONResponse({"error": "in_flight must be yes or no."}, 400)
+        return JSONResponse(reader(lambda journal: _newest(journal, int(text), in_flight == "yes")))
+
+    async def healthz(request: Request) -> Response:
+        return _probe(why_not_alive(observer.facts()))
+
+    async def readyz(request: Request) -> Response:
+        return _probe(why_not_ready(observer.facts()))
+
+    return _application(
+        [
+            *(Route(path, _static(name, media_type)) for path, (name, media_type) in STATIC.items()),
+            Route("/api/status", api_status),
+            Route("/api/series", api_series),
+            Route("/api/codes", _codes),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", _scrape(registry(observer.facts, reader.events_after))),
+        ],
+        observer,
+        reader,
+    )
+
+
+def create_metrics_app(board: Board, journal: Path, heartbeat_limit_s: float = 10) -> Starlette:
+    """`/metrics` alone, for an address that Prometheus can reach while the page stays on loopback."""
+    observer = Observer(board, heartbeat_limit_s)
+    reader = _Journal(journal)
+
+    return _application(
+        [Route("/metrics", _scrape(registry(observer.facts, reader.events_after)))],
+        observer,
+        reader,
+    )
+
+
+def _application(routes: list[Route], observer: Observer, reader: _Journal) -> Starlette:
+    async def look_often() -> None:
+        while True:
+            observer.look()
+            await asyncio.sleep(LOOK_S)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        looking = asyncio.create_task(look_often())
+        yield
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
+        reader.close()
+
+    app = Starlette(routes=routes, middleware=[Middleware(Guard)], lifespan=lifespan)
+    # A redirect would echo the address that was asked for.
+    app.router.redirect_slashes = False
+    return app
+
+
+def _newest(journal: JournalReader, limit: int, in_flight: bool) -> list[dict[str, Any]]:
+    """In flight first, asked first: a series that ends in between is there twice rather than missing."""
+    records = journal.in_flight()[::-1][:limit] if in_flight else []
+    if len(records) < limit:
+        records += journal.records(limit - len(records))
+    return [record.as_dict() for record in records]
+
+
+async def _codes(request: Request) -> Response:
+    """What the codes in `reason` and `why` mean."""
+    reasons = {reason: rule.sentence for reason, rule in RULES.items()}
+    return JSONResponse({"reasons": reasons, "faults": FAULTS})
+
+
+def _probe(why: list[str]) -> Response:
+    return JSONResponse({"ok": not why, "why": why}, 503 if why else 200)
+
+
+def _static(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    content = files("appliance.web").joinpath("static", name).read_bytes()
+
+    async def serve(request: Request) -> Response:
+        return Response(content, media_type=media_type)
+
+    return serve
+
+
+def _scrape(metrics: CollectorRegistry) -> Callable[[Request], Awaitable[Response]]:
+    async def scrape(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(metrics), headers={"Content-Type": content_type})
+
+    return scrape
