@@ -5,9 +5,10 @@ The appliance has no model constant of its own: another ONNX file with a specifi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 METADATA_KEY = "scanlight.spec"
 """The key of the ONNX metadata property that holds the specification as JSON."""
@@ -77,3 +78,44 @@ class ModelSpec(_Part):
     licence: str
     notice: str = ""
     """A sentence that every finding carries, such as "not CSAC-Net"."""
+
+
+class SpecError(ValueError):
+    """A model carries no specification, or one that is not valid; the message is one sentence."""
+
+
+def to_metadata(spec: ModelSpec) -> dict[str, str]:
+    """The ONNX metadata properties (`ModelProto.metadata_props`) that carry a specification."""
+    return {METADATA_KEY: spec.model_dump_json()}
+
+
+def from_metadata(properties: Mapping[str, str]) -> ModelSpec:
+    """The specification in a model's ONNX metadata properties.
+
+    Raises SpecError when there is none, or it is not valid, with everything that is wrong with it.
+    """
+    text = properties.get(METADATA_KEY)
+    if text is None:
+        raise SpecError(
+            f"the model carries no specification: write one into its ONNX metadata under {METADATA_KEY!r}"
+        )
+    return parse_spec(text)
+
+
+def parse_spec(text: str | bytes) -> ModelSpec:
+    """The specification in a JSON text; raises SpecError with everything that is wrong with it."""
+    try:
+        return ModelSpec.model_validate_json(text)
+    except ValidationError as error:
+        raise SpecError(f"the model's specification is not valid: {sentence(error)}") from None
+
+
+def sentence(error: ValidationError) -> str:
+    """All that pydantic found wrong, as one clause each: `grid.size: field required; version: ...`."""
+    clauses = []
+    for found in error.errors(include_url=False, include_context=False, include_input=False):
+        where = ".".join(str(part) for part in found["loc"])
+        what = found["msg"].removeprefix("Value error, ")
+        what = what[:1].lower() + what[1:]
+        clauses.append(f"{where}: {what}" if where else what)
+    return "; ".join(clauses)

@@ -1,0 +1,167 @@
+"""Loads a model file or a bundle, and nothing that was tampered with.
+
+A model is a bare ONNX file, or a bundle: a folder with `manifest.json`, which names every other file and
+its SHA-256, and `manifest.sha256`, the SHA-256 of `manifest.json` in the format of sha256sum. What a bundle
+holds may be executable, so that every hash is checked before a byte of it is parsed, and what was hashed is
+kept in memory: the bytes that run are the bytes that were checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import onnxruntime
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from engines.spec import ModelSpec, SpecError, from_metadata, sentence
+
+MANIFEST = "manifest.json"
+MANIFEST_HASH = "manifest.sha256"
+
+
+class BundleError(Exception):
+    """A model that cannot be loaded or must not be; the message is one sentence with what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model in memory: `content` is the ONNX file's bytes, `digest` their SHA-256 in hexadecimal."""
+
+    path: Path
+    spec: ModelSpec
+    digest: str
+    content: bytes = field(repr=False)
+
+
+class Manifest(BaseModel):
+    """`manifest.json`: the file that is the model, its specification, and the SHA-256 of each file.
+
+    The names are relative POSIX paths. They must be exactly the files that are in the folder, so that none
+    can lead out of it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    model: str
+    spec: ModelSpec
+    files: dict[str, str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _lists_model(self) -> Manifest:
+        if self.model not in self.files:
+            raise ValueError(f"the model {self.model!r} is not among the files")
+        return self
+
+
+def default_model() -> Path:
+    """The model that ships."""
+    return Path(str(importlib.resources.files("engines") / "models" / "densitometry.onnx"))
+
+
+def load_model(path: Path) -> ModelFile:
+    """Load an ONNX file or a bundle folder.
+
+    Raises BundleError when there is no such model, the bundle was changed, or the specification is missing
+    or not valid.
+    """
+    try:
+        return _load_bundle(path) if path.is_dir() else _load_onnx(path)
+    except OSError as error:
+        raise BundleError(
+            f"model {path.name} cannot be read ({error.strerror}): name an ONNX file or a bundle folder"
+        ) from None
+
+
+def write_manifest(folder: Path, model: str, spec: ModelSpec) -> None:
+    """Make a bundle of a folder that holds the file `model` and whatever belongs to it."""
+    files = {name: _sha256(file.read_bytes()) for name, file in _regular_files(folder).items()}
+    for own in (MANIFEST, MANIFEST_HASH):
+        files.pop(own, None)
+    text = Manifest(model=model, spec=spec, files=files).model_dump_json(indent=2).encode() + b"\n"
+    (folder / MANIFEST).write_bytes(text)
+    (folder / MANIFEST_HASH).write_text(f"{_sha256(text)}  {MANIFEST}\n", encoding="ascii")
+
+
+def _load_onnx(path: Path) -> ModelFile:
+    content = path.read_bytes()
+    return ModelFile(path, _spec_inside(path.name, content), _sha256(content), content)
+
+
+def _load_bundle(folder: Path) -> ModelFile:
+    present = _regular_files(folder)
+    for own in (MANIFEST, MANIFEST_HASH):
+        if own not in present:
+            raise BundleError(f"{folder.name} is no bundle: it has no {own}")
+    text = present.pop(MANIFEST).read_bytes()
+    if present.pop(MANIFEST_HASH).read_bytes() != f"{_sha256(text)}  {MANIFEST}\n".encode():
+        raise _changed(folder, f"{MANIFEST} does not match {MANIFEST_HASH}")
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise BundleError(f"the manifest of bundle {folder.name} is not valid: {sentence(error)}") from None
+
+    if missing := sorted(manifest.files.keys() - present.keys()):
+        raise _changed(folder, f"{missing[0]} is missing")
+    if extra := sorted(present.keys() - manifest.files.keys()):
+        raise _changed(folder, f"{extra[0]} is not in the manifest")
+    content = b""
+    for name, digest in manifest.files.items():
+        found = present[name].read_bytes()
+        if _sha256(found) != digest:
+            raise _changed(folder, f"{name} does not match its SHA-256")
+        if name == manifest.model:
+            content = found
+
+    name = f"{folder.name}/{manifest.model}"
+    if _spec_inside(name, content) != manifest.spec:
+        raise BundleError(f"the specification in {name} is not the manifest's: build the bundle again")
+    return ModelFile(folder / manifest.model, manifest.spec, manifest.files[manifest.model], content)
+
+
+def _changed(folder: Path, what: str) -> BundleError:
+    return BundleError(f"bundle {folder.name} was changed after it was built: {what}; copy it again")
+
+
+def _regular_files(folder: Path) -> dict[str, Path]:
+    """Every file below the folder by its relative POSIX path; anything but files and folders is refused."""
+    files: dict[str, Path] = {}
+    folders = [folder]
+    for current in folders:
+        for entry in sorted(current.iterdir()):
+            name = entry.relative_to(folder).as_posix()
+            mode = entry.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                folders.append(entry)
+            elif stat.S_ISREG(mode):
+                files[name] = entry
+            else:
+                raise BundleError(
+                    f"bundle {folder.name} holds {name}, not a regular file: copy it again without links"
+                )
+    return files
+
+
+def _spec_inside(name: str, content: bytes) -> ModelSpec:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception:  # ONNX Runtime's exceptions have no common base
+        raise BundleError(
+            f"{name} is not an ONNX model that ONNX Runtime can load: export it again"
+        ) from None
+    try:
+        return from_metadata(session.get_modelmeta().custom_metadata_map)
+    except SpecError as error:
+        raise BundleError(f"{name}: {error}") from None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
