@@ -153,10 +153,9 @@ def _spec_inside(name: str, content: bytes) -> ModelSpec:
     options.intra_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception:  # ONNX Runtime's exceptions have no common base
-        raise BundleError(
-            f"{name} is not an ONNX model that ONNX Runtime can load: export it again"
-        ) from None
+    except Exception as error:  # ONNX Runtime's exceptions have no common base
+        said = str(error).partition("\n")[0]
+        raise BundleError(f"{name} is not an ONNX model that ONNX Runtime can load: {said}") from None
     try:
         return from_metadata(session.get_modelmeta().custom_metadata_map)
     except SpecError as error:
