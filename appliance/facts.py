@@ -16,7 +16,7 @@ Stage = Literal["receiving", "waiting", "reading", "provisional"]
 
 @dataclass(frozen=True, slots=True)
 class InProgress:
-    """A series in flight: `seen` slices so far; `provisional` means read without a flag and waiting for more."""
+    """A series in flight: `seen` slices so far; `provisional` is read without a flag and waiting for more."""
 
     series_uid: str
     seen: int
@@ -26,7 +26,7 @@ class InProgress:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """The model and the engine in use; None in `Facts` until it is loaded."""
+    """The model in use; `engine` is None until it is loaded."""
 
     name: str
     version: str
@@ -34,7 +34,7 @@ class ModelFacts:
     intended_use: IntendedUse
     notice: str
     operating_point: float
-    engine: EngineIdentity
+    engine: EngineIdentity | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Facts:
     known_answer_age_s: float | None
     known_answer_limit_s: float
     known_answer_at: float | None
-    model: ModelFacts | None
+    model: ModelFacts
     accepted: bool
     faults: tuple[str, ...]
     suspect: int

@@ -294,7 +294,7 @@ class Journal:
             )
 
     def abandon_tries(self) -> None:
-        """At start: whoever was inside an engine call keeps the try; a call that never ended is no success."""
+        """At start: a series inside an engine call when the process ended keeps that try."""
         with self._transaction() as db:
             db.execute("UPDATE series SET in_try = 0 WHERE in_try")
 
@@ -444,9 +444,24 @@ class JournalReader:
             "SELECT subject, stack, study_uid, first_seen_at FROM series WHERE NOT ended ORDER BY id"
         )
         return [
-            SeriesRecord(series_uid=subject, stack=stack, study_uid=study, first_seen_at=seen, in_flight=True)
+            SeriesRecord(
+                series_uid=subject if study else None,
+                path=None if study else subject,
+                stack=stack,
+                study_uid=study,
+                first_seen_at=seen,
+                in_flight=True,
+            )
             for subject, stack, study, seen in rows
         ]
+
+    def subjects_ending_with(self, end: str) -> list[str]:
+        """The series UIDs and paths that end so; one that is equal counts alone."""
+        rows = self._db.execute(
+            "SELECT DISTINCT subject FROM series WHERE substr(subject, -length(?1)) = ?1", (end,)
+        )
+        subjects = [str(row[0]) for row in rows]
+        return [end] if end in subjects else subjects
 
     def revisions(self, series_uid: str) -> list[SeriesRecord]:
         """Every revision of a series, oldest first; also of a file by its path."""

@@ -113,11 +113,13 @@ class SlicePlan:
 
     `in_plane_mm` is the model grid's spacing between (rows, columns), and `grid` its (height, width), of
     which only the parity matters here; `keep_native` also returns the native pixels, which a digest needs.
+    Without `pixels` only the header is read.
     """
 
     in_plane_mm: tuple[float, float]
     grid: tuple[int, int]
     keep_native: bool = False
+    pixels: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,1 @@
+"""How a finding reaches others: one module for each carrier."""

@@ -1,4 +1,4 @@
-"""The one record of a series: the same keys in `read --json`, `list --json`, the results folder and the API."""
+"""The one record of a series: the same keys on the command line, in the results folder and in the API."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""From files in the export folder to series that are complete."""

@@ -1,0 +1,90 @@
+"""The command line: a table from command to function. A function is imported only when its command runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Where a command's function is, and its line in the overview."""
+
+    target: str
+    help: str
+
+    def load(self) -> Callable[..., None]:
+        module, _, name = self.target.partition(":")
+        function: Callable[..., None] = getattr(importlib.import_module(module), name)
+        return function
+
+
+COMMANDS: dict[tuple[str, ...], Command] = {
+    ("run",): Command("appliance.commands.run:run", "Watch the export folder and flag: the daemon."),
+    ("read",): Command(
+        "appliance.commands.read:read", "Read any tree of DICOM files once, without a daemon."
+    ),
+    ("list",): Command("appliance.commands.journal:list_series", "List what a daemon has seen."),
+    ("show",): Command("appliance.commands.journal:show", "Show a series with all its revisions."),
+    ("config", "check"): Command("appliance.commands.config:check", "Check a configuration file."),
+    ("config", "example"): Command(
+        "appliance.commands.config:example", "Print a configuration to start from."
+    ),
+    ("config", "schema"): Command("appliance.commands.config:schema", "Print the settings as JSON Schema."),
+    ("demo",): Command("tools.demo:demo", "Play a scanner to a daemon of its own and show what it finds."),
+    ("phantom",): Command("tools.phantom.command:phantom", "Write procedural chests as DICOM series."),
+    ("bench", "volume"): Command("tools.bench.volume:volume", "Time folder to volume against other readers."),
+}
+
+GROUPS = {"config": "The configuration file.", "bench": "Measurements, against a named peer."}
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"scanlight {version('scanlight')}")
+        raise typer.Exit
+
+
+def _root(
+    show: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Scanlight flags suspected COVID-19 pneumonia on chest CT as the scan finishes.
+
+    Prioritisation only: a series without a flag stays in the standard of care.
+    """
+
+
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """The application for these arguments: the command that they name is loaded, the others listed."""
+    words = tuple(word for word in arguments if not word.startswith("-"))
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app.callback()(_root)
+    groups: dict[str, typer.Typer] = {}
+    for name, command in COMMANDS.items():
+        parent = app
+        if len(name) == 2:
+            group = name[0]
+            if group not in groups:
+                groups[group] = typer.Typer(no_args_is_help=True)
+                app.add_typer(groups[group], name=group, help=GROUPS[group])
+            parent = groups[group]
+        function = command.load() if words[: len(name)] == name else _unloaded
+        parent.command(name[-1], help=None if function is not _unloaded else command.help)(function)
+    return app
+
+
+def _unloaded() -> None:
+    raise AssertionError("only the named command runs")
+
+
+def main() -> None:
+    """The `scanlight` command."""
+    build(sys.argv[1:])()

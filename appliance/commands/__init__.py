@@ -1,0 +1,1 @@
+"""The commands of the appliance itself, one module each; `appliance.cli` names them."""

@@ -1,0 +1,75 @@
+"""scanlight list and show: what a daemon has done, from its journal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from appliance.commands.table import print_records
+from appliance.config import ConfigError, load
+from appliance.journal import JournalError, JournalReader
+from appliance.state_folder import StateFolder
+
+USAGE = 2
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="The daemon's configuration.")
+]
+StateOption = Annotated[
+    Path | None, typer.Option("--state", metavar="DIR", help="Its state folder, instead.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One record a line, as JSON.")]
+
+
+def list_series(
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+    limit: Annotated[int, typer.Option(min=1, help="So many of the newest.")] = 1000,
+) -> None:
+    """List the current finding of each series, newest first, and before them what is in flight."""
+    reader = _open(config, state)
+    records = [*reader.in_flight(), *reader.records(limit)]
+    if as_json:
+        for record in records:
+            typer.echo(record.to_json())
+    else:
+        print_records(Console(), records)
+
+
+def show(
+    series: Annotated[str, typer.Argument(metavar="SERIES", help="A Series Instance UID, or its end.")],
+    config: ConfigOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a series with all its revisions, oldest first. Exit 1 when none fits, or more than one."""
+    reader = _open(config, state)
+    subjects = reader.subjects_ending_with(series)
+    if len(subjects) != 1:
+        fits = "no series" if not subjects else f"{len(subjects)} series"
+        typer.echo(f"{fits.capitalize()} of this journal ends with {series}: see scanlight list.", err=True)
+        raise typer.Exit(1)
+    for record in reader.revisions(subjects[0]):
+        typer.echo(
+            record.to_json() if as_json else json.dumps(record.as_dict(), indent=2, ensure_ascii=False)
+        )
+
+
+def _open(config: Path | None, state: Path | None) -> JournalReader:
+    if (config is None) == (state is None):
+        typer.echo(
+            "Name the daemon's configuration with --config, or its state folder with --state.", err=True
+        )
+        raise typer.Exit(USAGE)
+    try:
+        folder = load(config).state_folder if config else state
+        assert folder is not None
+        return JournalReader(StateFolder(folder).journal)
+    except (ConfigError, JournalError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(USAGE) from None

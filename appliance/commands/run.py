@@ -1,0 +1,58 @@
+"""scanlight run: the daemon."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from appliance import logs
+from appliance.config import Config, ConfigError, load
+from appliance.daemon import Daemon, EngineHung
+from appliance.journal import JournalError
+from appliance.reading import WrongModel
+from appliance.state_folder import StateFolderError
+from appliance.web.server import WebError
+from engines.bundle import BundleError, default_model, load_model
+from engines.protocol import EngineError
+from engines.runner import open_engine
+
+CANNOT_START = 2
+CRASHED = 70
+
+
+def run(
+    config: Annotated[Path, typer.Option("--config", metavar="FILE", help="The configuration, in YAML.")],
+    accept_folder: Annotated[
+        bool, typer.Option(help="Accept that the export folder is on another file system than before.")
+    ] = False,
+) -> None:
+    """Watch the export folder and flag suspected series, until SIGTERM.
+
+    Three lines of configuration are enough: export_folder, state_folder, listen. Exit 0 after a signal, 2
+    when it cannot start, 70 after a crash, to be started again.
+    """
+    try:
+        settings = load(config)
+        daemon = _build(settings, accept_folder=accept_folder)
+    except ConfigError as error:
+        for problem in error.problems:
+            typer.echo(problem, err=True)
+        raise typer.Exit(CANNOT_START) from None
+    except (BundleError, EngineError, JournalError, StateFolderError, WebError, WrongModel) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(CANNOT_START) from None
+    try:
+        daemon.run()
+    except Exception as error:
+        logs.crash("crashed", error, hung=isinstance(error, EngineHung))
+        # A thread inside a hung call cannot be joined, and what was in progress is found again at the start.
+        os._exit(CRASHED)
+
+
+def _build(settings: Config, *, accept_folder: bool) -> Daemon:
+    logs.configure(settings.log_level)
+    model = load_model(settings.model or default_model())
+    return Daemon(settings, model, lambda: open_engine(model, settings.engine), accept_folder=accept_folder)

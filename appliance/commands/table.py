@@ -1,0 +1,65 @@
+"""Records as a table for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from appliance.findings.record import SeriesRecord
+from appliance.reasons import RULES, Outcome
+
+STYLES = {
+    Outcome.FLAGGED: "bold magenta",
+    Outcome.NOT_FLAGGED: "",
+    Outcome.SKIPPED: "dim",
+    Outcome.NOT_ANALYSED: "bold yellow",
+    Outcome.FAILED: "bold red",
+}
+
+
+def print_records(console: Console, records: Sequence[SeriesRecord]) -> None:
+    """A row for each series or file, then the sentences behind what needs attention, then the sums."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("series", "outcome", "reason", "p", "slices", "size", "spacing mm"):
+        table.add_column(name, justify="right" if name in ("p", "slices") else "left")
+    for record in records:
+        table.add_row(*_row(record), style=STYLES.get(record.outcome, "") if record.outcome else "cyan")
+    console.print(table)
+    for record in records:
+        if record.outcome in (Outcome.NOT_ANALYSED, Outcome.FAILED):
+            console.print(Text(f"{_name(record)}: {record.detail}"))
+    sums = Counter(record.outcome or "in flight" for record in records)
+    console.print(", ".join(f"{count} {words(name)}" for name, count in sorted(sums.items())) or "No series.")
+    for notice in sorted({record.notice for record in records if record.notice}):
+        console.print(Text(notice))
+
+
+def words(code: str) -> str:
+    return code.replace("_", " ")
+
+
+def _name(record: SeriesRecord) -> str:
+    if record.series_uid is None:
+        return record.path or ""
+    return record.series_uid if len(record.series_uid) <= 20 else "…" + record.series_uid[-19:]
+
+
+def _row(record: SeriesRecord) -> list[Text]:
+    outcome = words(record.outcome) if record.outcome else "in flight"
+    revision = f" (revision {record.revision})" if record.revision and record.revision > 1 else ""
+    return [
+        Text(cell)
+        for cell in (
+            _name(record),
+            outcome + revision,
+            RULES[record.reason].sentence if record.reason else "",
+            "" if record.probability is None else f"{record.probability:.3f}",
+            "" if record.slices is None else str(record.slices),
+            "" if record.size is None else " × ".join(map(str, record.size)),
+            "" if record.spacing_mm is None else " × ".join(f"{mm:.3g}" for mm in record.spacing_mm),
+        )
+    ]

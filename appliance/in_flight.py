@@ -1,0 +1,85 @@
+"""A series in flight, as the main loop holds it: its slices, its life and what is known of its reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from appliance.facts import Stage
+from appliance.intake.completeness import count_reached
+from appliance.intake.grouping import Copy, compare
+from appliance.journal import SeriesRow
+from appliance.lifecycle import Life, Phase
+from appliance.reading import Reading
+from appliance.records import Arrival, Slice
+
+
+@dataclass(slots=True, eq=False)
+class InFlight:
+    """`paths` are all files that belong to it, `slices` one for each SOP Instance UID.
+
+    `job` numbers the reading that runs. `gone`: files that an earlier reading used are not there any more.
+    `retry`: one more try is due, however many there were. `evicted`: planes were dropped to save memory and
+    must be read again. `complete_at` and `last_slice_at` are UTC for the record.
+    """
+
+    row: SeriesRow
+    study_uid: str
+    life: Life
+    slices: dict[str, Slice] = field(default_factory=dict)
+    paths: dict[Path, tuple[Arrival, str]] = field(default_factory=dict)
+    job: int | None = None
+    reading: Reading | None = None
+    queue_ms: float = 0.0
+    gone: bool = False
+    retry: bool = False
+    evicted: bool = False
+    last_slice_at: str = ""
+    complete_at: str = ""
+
+    def take(self, arrived: Slice) -> Copy:
+        """Add a slice; of two copies of an instance the latest counts."""
+        uid = arrived.header.sop_instance_uid
+        before = self.paths.get(arrived.arrival.path)
+        if before is not None and before[1] != uid:
+            # The file was written anew with another instance in it.
+            self.slices.pop(before[1], None)
+        copy = compare(self.slices.get(uid), arrived)
+        if copy is not Copy.SAME:
+            self.slices[uid] = arrived
+        self.paths[arrived.arrival.path] = (arrived.arrival, uid)
+        return copy
+
+    def drop(self, path: Path) -> None:
+        """Forget what was read of a path that is not the same any more."""
+        _, uid = self.paths.pop(path)
+        if not any(other == uid for _, other in self.paths.values()):
+            self.slices.pop(uid, None)
+
+    def evict(self) -> None:
+        """Drop what can be read again."""
+        self.slices = {uid: replace(one, plane=None) for uid, one in self.slices.items()}
+        self.evicted = True
+
+    @property
+    def folders(self) -> set[Path]:
+        return {path.parent for path in self.paths}
+
+    @property
+    def count_reached(self) -> bool:
+        return count_reached([one.header for one in self.slices.values()])
+
+    @property
+    def bytes(self) -> int:
+        """What its slices hold in memory."""
+        return sum(one.plane.nbytes for one in self.slices.values() if one.plane is not None)
+
+    @property
+    def stage(self) -> Stage:
+        match self.life.phase:
+            case Phase.READING:
+                return "reading" if self.job is not None else "waiting"
+            case Phase.PROVISIONAL:
+                return "provisional"
+            case _:
+                return "receiving"

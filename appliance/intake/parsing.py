@@ -1,0 +1,93 @@
+"""Files on their way through the worker processes: first come first read, second tries after first ones."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.imaging.isolation import SlicePool
+from appliance.records import Arrival, Slice, SlicePlan
+
+
+@dataclass(frozen=True, slots=True)
+class Parse:
+    """A file to read. `seen_at` is when it was told of, `tries` how often its worker was lost."""
+
+    arrival: Arrival
+    seen_at: float
+    plan: SlicePlan
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parsed:
+    """What became of a file: its slice, or the exception that `read_slice` or its worker ended with."""
+
+    parse: Parse
+    result: Slice | BaseException
+
+
+class ParseQueue:
+    """Owned by the main loop. Only a few files are handed to the pool at a time, so that order can change."""
+
+    def __init__(self, pool: SlicePool, limit: int, post: Callable[[Parsed], None]) -> None:
+        self._pool = pool
+        self._limit = limit
+        self._post = post
+        self._queues: tuple[deque[Parse], deque[Parse]] = (deque(), deque())
+        self._running = 0
+        self._open: dict[Path, dict[Path, Parse]] = {}
+
+    def __len__(self) -> int:
+        return self._running + sum(len(queue) for queue in self._queues)
+
+    def add(self, parse: Parse) -> None:
+        """Read a file, or read it again because it changed: then only the newer reading counts."""
+        path = parse.arrival.path
+        folder = self._open.setdefault(path.parent, {})
+        folder.pop(path, None)
+        folder[path] = parse
+        self._queues[1 if parse.tries or not parse.plan.pixels else 0].append(parse)
+        self._fill()
+
+    def settle(self, parsed: Parsed) -> bool:
+        """A result came to the main loop. False: the file changed since and a newer reading is under way."""
+        self._running -= 1
+        self._fill()
+        path = parsed.parse.arrival.path
+        folder = self._open.get(path.parent, {})
+        if folder.get(path) is not parsed.parse:
+            return False
+        del folder[path]
+        if not folder:
+            del self._open[path.parent]
+        return True
+
+    def blocks(self, folders: set[Path], until: float) -> bool:
+        """Whether a file of these folders that was seen until then is not read yet."""
+        return any(
+            parse.seen_at <= until for folder in folders for parse in self._open.get(folder, {}).values()
+        )
+
+    def oldest(self) -> float | None:
+        """When the file that waits longest was seen."""
+        return min((next(iter(waiting.values())).seen_at for waiting in self._open.values()), default=None)
+
+    def _fill(self) -> None:
+        while self._running < self._limit:
+            parse = next((queue.popleft() for queue in self._queues if queue), None)
+            if parse is None:
+                return
+            folder = self._open.get(parse.arrival.path.parent, {})
+            if folder.get(parse.arrival.path) is not parse:
+                continue
+            self._running += 1
+            future = self._pool.submit(parse.arrival.path, parse.plan)
+            future.add_done_callback(lambda done, parse=parse: self._done(parse, done))
+
+    def _done(self, parse: Parse, future: Future[Slice]) -> None:
+        if not future.cancelled():
+            self._post(Parsed(parse, future.exception() or future.result()))

@@ -1,0 +1,175 @@
+"""The watch thread: file system events are hints, a periodic rescan is the truth.
+
+inotify sees nothing that another machine writes to a share, and its queue overflows (inotify(7)), so an
+event only makes a file be looked at sooner. A path is told of again whenever its size, mtime or inode
+differ from what was told before.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+
+from appliance import logs
+from appliance.intake import folder
+from appliance.records import Arrival, FileIdentity
+
+SETTLE_S = 0.2
+"""A file that is being written is looked at when no event came for so long; a closed one at once."""
+
+BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSeen:
+    """New or changed files; `at` on the monotonic clock. `first_scan`: they lay there when we came."""
+
+    arrivals: tuple[Arrival, ...]
+    at: float
+    first_scan: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """A rescan ended; `down` says why the folder cannot be trusted, else None."""
+
+    at: float
+    took_s: float
+    files: int
+    mount: str | None
+    down: folder.FolderDown | None
+
+
+class Watch(threading.Thread):
+    """Tells of files in the export folder through `post`, which may block when its queue is full."""
+
+    def __init__(
+        self,
+        root: Path,
+        post: Callable[[FilesSeen | Scanned], None],
+        *,
+        known: Iterable[tuple[str, FileIdentity]],
+        mount: str | None,
+        rescan_s: float,
+        hints: bool,
+        first_scan: bool,
+    ) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._root = root
+        self._post = post
+        self._told = dict(known)
+        self._mount = mount
+        self._rescan_s = rescan_s
+        self._hints = hints
+        self._first_scan = first_scan
+        self._lock = threading.Lock()
+        self._dirty: dict[str, float] = {}
+        self._wake = threading.Event()
+        self._stopping = False
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    def run(self) -> None:
+        observer: BaseObserver | None = None
+        next_scan = 0.0
+        while not self._stopping:
+            now = time.monotonic()
+            if now >= next_scan:
+                if observer is None or not observer.is_alive():
+                    observer = self._observe()
+                self._rescan()
+                next_scan = time.monotonic() + self._rescan_s
+            self._follow_hints()
+            self._wake.wait(SETTLE_S / 2 if self._dirty else max(0.0, next_scan - time.monotonic()))
+            self._wake.clear()
+        if observer is not None:
+            observer.stop()
+
+    def hint(self, path: str, *, whole: bool) -> None:
+        """Something happened to a path; `whole` when its writer closed or renamed it."""
+        with self._lock:
+            self._dirty[path] = 0.0 if whole else time.monotonic()
+        self._wake.set()
+
+    def _observe(self) -> BaseObserver | None:
+        if not self._hints:
+            return None
+        observer = Observer()
+        try:
+            observer.schedule(_Hints(self.hint), str(self._root), recursive=True)
+            observer.start()
+        except OSError as error:
+            logs.event("watch_hints_unavailable", errno=error.errno)
+            return None
+        return observer
+
+    def _follow_hints(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            ready = [path for path, since in self._dirty.items() if now - since >= SETTLE_S]
+            for path in ready:
+                del self._dirty[path]
+        found = (folder.arrival(Path(path)) for path in ready)
+        self._tell((one for one in found if one is not None), first_scan=False)
+
+    def _rescan(self) -> None:
+        started = time.monotonic()
+        count = 0
+        present: set[str] = set()
+        mount: str | None = None
+        down: folder.FolderDown | None = None
+        try:
+            mount = folder.check(self._root, self._mount).signature
+            self._mount = self._mount or mount
+            batch: list[Arrival] = []
+            for one in folder.scan(self._root):
+                count += 1
+                present.add(str(one.path))
+                batch.append(one)
+                if len(batch) == BATCH:
+                    self._tell(batch, first_scan=self._first_scan)
+                    batch.clear()
+                if self._stopping:
+                    return
+            self._tell(batch, first_scan=self._first_scan)
+            self._told = {path: identity for path, identity in self._told.items() if path in present}
+            self._first_scan = False
+        except folder.FolderDown as error:
+            down = error
+        except OSError as error:
+            down = folder.FolderDown(
+                "export_folder_down", f"A folder in the export folder cannot be read: {error.strerror}."
+            )
+        now = time.monotonic()
+        self._post(Scanned(now, now - started, count, mount, down))
+
+    def _tell(self, arrivals: Iterable[Arrival], *, first_scan: bool) -> None:
+        new = tuple(one for one in arrivals if self._told.get(str(one.path)) != one.identity)
+        if new:
+            self._told.update((str(one.path), one.identity) for one in new)
+            self._post(FilesSeen(new, time.monotonic(), first_scan))
+
+
+class _Hints(FileSystemEventHandler):
+    def __init__(self, hint: Callable[..., None]) -> None:
+        self._hint = hint
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        if event.is_directory:
+            return
+        match event.event_type:
+            case "created" | "modified":
+                self._hint(str(event.src_path), whole=False)
+            case "closed":
+                self._hint(str(event.src_path), whole=True)
+            case "moved":
+                self._hint(str(event.dest_path), whole=True)

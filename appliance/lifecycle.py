@@ -1,0 +1,149 @@
+"""The life of a series: a pure state machine. State and event in, state and action out.
+
+    RECEIVING --complete--> READING --flag, or complete by evidence--> ENDED
+        ^                      | no flag, complete by quiet alone
+        |                      v
+        +--- a slice ---- PROVISIONAL --sentinel, count, or the ceiling--> ENDED
+        +--- a late slice ------------------------------------------------ ENDED
+
+Completeness is asymmetric. A flag after quiet alone is told at once; anything else waits until the ceiling,
+so that half a chest never counts as one without a flag. A slice that comes while a reading runs makes the
+reading worthless, and it is repeated. Times are seconds on the monotonic clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from appliance.intake.completeness import MAX_GAPS, CompletedBy, Pace, quiet_s
+
+
+class Phase(Enum):
+    RECEIVING = auto()
+    READING = auto()
+    PROVISIONAL = auto()
+    ENDED = auto()
+
+
+class Action(Enum):
+    """What the daemon does next: read the series, record what was read, or throw the reading away."""
+
+    READ = auto()
+    RECORD = auto()
+    DISCARD = auto()
+    REOPEN = auto()
+    """A late slice: the files that were read before are read again, for a new revision."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceArrived:
+    """A slice was read; `seen_at` is when this process first saw its file."""
+
+    seen_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The exporter or the headers say that the series is complete."""
+
+    by: CompletedBy
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed. `blocked`: files that may belong to the series have been seen and are not read yet."""
+
+    now: float
+    blocked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingDone:
+    """The reading came back; only a flag may be told after quiet alone."""
+
+    flagged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingLost:
+    """The reading failed and is to be tried again."""
+
+
+Event = SliceArrived | Evidence | Tick | ReadingDone | ReadingLost
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """`stale` means that a slice came while the reading ran."""
+
+    phase: Phase
+    last_slice: float
+    gaps: tuple[float, ...] = ()
+    evidence: CompletedBy | None = None
+    stale: bool = False
+
+    @classmethod
+    def begin(cls, seen_at: float) -> Life:
+        return cls(Phase.RECEIVING, seen_at)
+
+    @property
+    def completed_by(self) -> CompletedBy:
+        return self.evidence or CompletedBy.QUIET
+
+
+def advance(life: Life, event: Event, pace: Pace) -> tuple[Life, Action | None]:
+    """The next state, and what to do."""
+    match event:
+        case SliceArrived(seen_at):
+            return _slice_arrived(life, seen_at)
+        case Evidence(by):
+            return replace(life, evidence=life.evidence or by), None
+        case Tick(now, blocked):
+            return (life, None) if blocked else _tick(life, now, pace)
+        case ReadingDone(flagged):
+            return _reading_done(life, flagged)
+        case ReadingLost():
+            return replace(life, phase=Phase.RECEIVING, stale=False), Action.DISCARD
+
+
+def next_tick(life: Life, pace: Pace) -> float | None:
+    """When time alone will change something, if no slice comes first."""
+    match life.phase:
+        case Phase.RECEIVING:
+            return life.last_slice + (0 if life.evidence else quiet_s(life.gaps, pace))
+        case Phase.PROVISIONAL:
+            return life.last_slice + (0 if life.evidence else pace.ceiling_s)
+        case _:
+            return None
+
+
+def _slice_arrived(life: Life, seen_at: float) -> tuple[Life, Action | None]:
+    if life.phase is Phase.ENDED:
+        return Life.begin(seen_at), Action.REOPEN
+    gaps = (*life.gaps, abs(seen_at - life.last_slice))[-MAX_GAPS:]
+    life = replace(life, last_slice=max(seen_at, life.last_slice), gaps=gaps)
+    match life.phase:
+        case Phase.READING:
+            return replace(life, stale=True), None
+        case Phase.PROVISIONAL:
+            return replace(life, phase=Phase.RECEIVING), Action.DISCARD
+        case _:
+            return life, None
+
+
+def _tick(life: Life, now: float, pace: Pace) -> tuple[Life, Action | None]:
+    due = next_tick(life, pace)
+    if due is None or now < due:
+        return life, None
+    if life.phase is Phase.RECEIVING:
+        return replace(life, phase=Phase.READING, stale=False), Action.READ
+    return replace(life, phase=Phase.ENDED), Action.RECORD
+
+
+def _reading_done(life: Life, flagged: bool) -> tuple[Life, Action | None]:
+    if life.phase is not Phase.READING or life.stale:
+        return replace(life, phase=Phase.RECEIVING, stale=False), Action.DISCARD
+    if flagged or life.evidence is not None:
+        return replace(life, phase=Phase.ENDED), Action.RECORD
+    return replace(life, phase=Phase.PROVISIONAL), None

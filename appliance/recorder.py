@@ -1,0 +1,144 @@
+"""Recording: a finding and all that goes with it, on the disk before the journal says so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from appliance.delivery import results_folder
+from appliance.findings.identity import result_name
+from appliance.findings.objects import ObjectStore, render_heatmap
+from appliance.findings.record import SeriesRecord, utc_now
+from appliance.in_flight import InFlight
+from appliance.journal import Event, Journal, KnownFile, SeriesRow
+from appliance.reading import ModelInUse, Reading, Rules, record_of
+from appliance.reasons import Outcome, Reason
+
+RETRIED = frozenset(
+    (
+        Reason.WORKER_CRASHED,
+        Reason.WORKER_TIMEOUT,
+        Reason.WORKER_MEMORY,
+        Reason.ENGINE_ERROR,
+        Reason.INTERNAL_ERROR,
+    )
+)
+"""Failures that may not happen again."""
+
+LONGEST_DELAY_S = 86400.0
+
+
+class Recorder:
+    """Called by the main loop alone.
+
+    Its methods raise OSError or sqlite3.OperationalError when the disk fails; nothing is recorded then, and
+    the call can be repeated.
+    """
+
+    def __init__(
+        self, journal: Journal, objects: ObjectStore, rules: Rules, *, tries: int, retry_after_s: float
+    ) -> None:
+        self._journal = journal
+        self._objects = objects
+        self._rules = rules
+        self._tries = tries
+        self._retry_after_s = retry_after_s
+
+    def record(self, one: InFlight, model: ModelInUse) -> SeriesRecord | None:
+        """Record the reading of a series as its next revision; None when the same reading is on record."""
+        started = time.perf_counter()
+        assert one.reading is not None
+        record = record_of(one.reading, list(one.slices.values()), model, self._rules)
+        assert record.reading_key is not None
+        if self._journal.has_reading(one.row.id, record.reading_key):
+            self.end_unchanged(one, self._next_try(one.row, record))
+            return None
+        heatmap = self._heatmap(one.reading)
+        timings = {**(record.timings_ms or {}), "queue": round(one.queue_ms, 3)}
+        timings["record"] = round((time.perf_counter() - started) * 1000, 3)
+        record = replace(
+            self._revised(one.row, record),
+            heatmap=heatmap,
+            completed_by=one.life.completed_by,
+            last_slice_at=one.last_slice_at,
+            complete_at=one.complete_at,
+            timings_ms=timings,
+        )
+        events = [Event("completed", one.life.completed_by)]
+        events += [Event("stage_duration", stage, value=ms / 1000) for stage, ms in timings.items()]
+        if record.probability is not None:
+            events.append(Event("probability", value=record.probability))
+        if record.outcome is Outcome.FLAGGED:
+            events.append(Event("last_slice_to_flag", value=time.monotonic() - one.life.last_slice))
+        self._end(one.row, record, _files_of(one), events)
+        return record
+
+    def record_unread(
+        self, row: SeriesRow, record: SeriesRecord, files: Sequence[KnownFile], *, deliver: bool = True
+    ) -> SeriesRecord | None:
+        """Record what ended without being read; None when just this is on record."""
+        assert record.reading_key is not None
+        if self._journal.has_reading(row.id, record.reading_key):
+            self._journal.end(row.id, files, [], next_try_at=self._next_try(row, record))
+            return None
+        record = self._revised(row, record)
+        self._end(row, record, files, [], deliver=deliver)
+        return record
+
+    def end_unchanged(self, one: InFlight, next_try_at: str | None = None) -> None:
+        """The series ends, and the finding on record stands."""
+        self._journal.end(one.row.id, _files_of(one), [], next_try_at=next_try_at)
+
+    def _revised(self, row: SeriesRow, record: SeriesRecord) -> SeriesRecord:
+        previous = self._journal.current(row.id)
+        return replace(
+            record,
+            revision=(previous.revision or 0) + 1 if previous else 1,
+            supersedes=previous.reading_key if previous else None,
+            first_seen_at=row.first_seen_at,
+            recorded_at=utc_now(),
+        )
+
+    def _heatmap(self, reading: Reading) -> str | None:
+        if reading.score is None or reading.score.heatmap is None or reading.volume is None:
+            return None
+        return self._objects.put(render_heatmap(reading.score.heatmap, reading.volume), ".npz")
+
+    def _end(
+        self,
+        row: SeriesRow,
+        record: SeriesRecord,
+        files: Sequence[KnownFile],
+        events: Sequence[Event],
+        *,
+        deliver: bool = True,
+    ) -> None:
+        assert record.revision is not None
+        stored = self._objects.put((record.to_json() + "\n").encode(), ".json")
+        name = result_name(row.subject, record.stack, record.revision)
+        self._journal.end(
+            row.id,
+            files,
+            [Event("series", record.outcome or "", record.reason or ""), *events],
+            finding=(record, stored, [(results_folder.DESTINATION, name)] if deliver else []),
+            next_try_at=self._next_try(row, record),
+        )
+
+    def _next_try(self, row: SeriesRow, record: SeriesRecord) -> str | None:
+        """When a failure is tried again: each time later, up to a day."""
+        if record.reason not in RETRIED:
+            return None
+        tries = self._journal.series(row.subject, row.study_uid).tries
+        doublings = min(max(0, tries - self._tries), 20)
+        delay = timedelta(seconds=min(self._retry_after_s * 2**doublings, LONGEST_DELAY_S))
+        due = (datetime.now(UTC) + delay).isoformat(timespec="milliseconds")
+        return due.replace("+00:00", "Z")
+
+
+def _files_of(one: InFlight) -> list[KnownFile]:
+    return [
+        KnownFile(str(path), arrival.identity, "slice", one.row.id)
+        for path, (arrival, _) in one.paths.items()
+    ]

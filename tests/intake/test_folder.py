@@ -1,0 +1,65 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from appliance.intake import folder
+
+MOUNTINFO = """\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+40 22 0:50 / /srv/ct\\040export rw,relatime shared:2 - nfs4 pacs:/export rw,vers=4.2
+41 22 8:2 /sub /srv/other rw,relatime - xfs /dev/sdb1 rw
+"""
+
+
+@pytest.fixture
+def mountinfo(tmp_path: Path) -> Path:
+    path = tmp_path / "mountinfo"
+    path.write_text(MOUNTINFO)
+    return path
+
+
+def test_the_innermost_mount_is_found_with_escaped_names(mountinfo: Path) -> None:
+    mount = folder.mount_of(Path("/srv/ct export/room1"), mountinfo)
+    assert mount == folder.Mount("/srv/ct export", "pacs:/export", "nfs4", "/")
+    assert mount.is_network
+    assert folder.mount_of(Path("/srv/ct exports"), mountinfo).point == "/"
+    assert folder.mount_of(Path("/srv/other"), mountinfo).signature == "/dev/sdb1\txfs\t/sub"
+
+
+def test_a_folder_on_another_mount_is_down(tmp_path: Path) -> None:
+    mount = folder.check(tmp_path, None)
+    assert folder.check(tmp_path, mount.signature) == mount
+    with pytest.raises(folder.FolderDown, match="was on pacs:/export and is now on") as raised:
+        folder.check(tmp_path, "pacs:/export\tnfs4\t/")
+    assert raised.value.code == "export_folder_unmounted"
+
+
+def test_a_missing_folder_is_down(tmp_path: Path) -> None:
+    with pytest.raises(folder.FolderDown, match="No such file") as raised:
+        folder.check(tmp_path / "missing", None)
+    assert raised.value.code == "export_folder_down"
+
+
+def test_only_regular_files_are_found(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "2").write_bytes(b"2")
+    (tmp_path / "a").write_bytes(b"1")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "broken").symlink_to(tmp_path / "nothing")
+    assert [one.path for one in folder.scan(tmp_path)] == [tmp_path / "a", tmp_path / "b" / "2"]
+    trusted = [one.path.name for one in folder.scan(tmp_path, follow_links=True)]
+    assert trusted == ["a", "2", "link"]
+
+
+def test_an_arrival_tells_a_changed_file(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"1")
+    before = folder.arrival(path)
+    assert before == folder.arrival(path)
+    path.write_bytes(b"12")
+    assert folder.arrival(path) != before
+    path.unlink()
+    assert folder.arrival(path) is None

@@ -1,0 +1,156 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from appliance.findings.record import SeriesRecord
+from appliance.journal import Event, Journal, JournalError, JournalReader, KnownFile
+from appliance.reasons import Outcome, Reason
+from appliance.records import FileIdentity
+
+UID = "1.2.3"
+FILE = KnownFile("/export/a.dcm", FileIdentity(1, 2, 3), "slice", None)
+
+
+def record(revision: int, outcome: Outcome = Outcome.FLAGGED, reason: Reason | None = None) -> SeriesRecord:
+    return SeriesRecord(
+        series_uid=UID,
+        study_uid="1.2",
+        outcome=outcome,
+        reason=reason,
+        revision=revision,
+        reading_key=f"key{revision}",
+        supersedes=f"key{revision - 1}" if revision > 1 else None,
+        recorded_at="2026-01-01T00:00:00.000Z",
+        spacing_mm=(2.0, 0.7, 0.7),
+        timings_ms={"parse": 1.5},
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+def end(journal: Journal, revision: int, **kwargs: object) -> int:
+    row = journal.series(UID, "1.2")
+    destinations = [("results_folder", f"{UID}.r{revision}.json")]
+    journal.end(
+        row.id,
+        [FILE],
+        [Event("series", "flagged")],
+        finding=(record(revision, **kwargs), f"object{revision}", destinations),
+    )
+    return row.id
+
+
+def test_a_finding_its_files_events_and_deliveries_are_one(path: Path) -> None:
+    journal = Journal(path)
+    series_id = end(journal, 1)
+    reader = JournalReader(path)
+    assert reader.records() == [record(1)]
+    assert [one.path for one in journal.files_of(series_id)] == [FILE.path]
+    (delivery,) = journal.open_deliveries()
+    assert (delivery.object, delivery.name) == ("object1", "1.2.3.r1.json")
+    assert reader.events_after(0) == [(1, Event("series", "flagged"))]
+
+
+def test_nothing_of_a_failed_transaction_stays(path: Path) -> None:
+    journal = Journal(path)
+    end(journal, 1)
+    with pytest.raises(sqlite3.IntegrityError):
+        end(journal, 1)
+    assert len(journal.open_deliveries()) == 1
+    assert len(JournalReader(path).events_after(0)) == 1
+    end(journal, 2)
+
+
+def test_the_current_finding_is_the_newest_revision(path: Path) -> None:
+    journal = Journal(path)
+    series_id = end(journal, 1)
+    end(journal, 2, outcome=Outcome.NOT_FLAGGED)
+    reader = JournalReader(path)
+    assert journal.current(series_id) == record(2, Outcome.NOT_FLAGGED)
+    assert [one.revision for one in reader.records()] == [2]
+    assert [one.revision for one in reader.revisions(UID)] == [1, 2]
+    assert journal.has_reading(series_id, "key1")
+    assert not journal.has_reading(series_id, "key3")
+
+
+def test_counts_are_of_current_findings(path: Path) -> None:
+    journal = Journal(path)
+    end(journal, 1)
+    journal.series("1.9", "1.8")
+    counts = JournalReader(path).counts()
+    assert (counts.series, counts.ended, counts.in_flight, counts.suspect) == (2, 1, 1, 1)
+    end(journal, 2, outcome=Outcome.FAILED, reason=Reason.ENGINE_ERROR)
+    counts = JournalReader(path).counts()
+    assert (counts.suspect, counts.failed) == (0, 1)
+
+
+def test_only_files_of_series_that_ended_are_known(path: Path) -> None:
+    journal = Journal(path)
+    series_id = end(journal, 1)
+    journal.add_files([KnownFile("/export/readme", FileIdentity(1, 1, 1), "other", None)])
+    assert {one.path for one in journal.known_files()} == {FILE.path, "/export/readme"}
+    journal.reopen(series_id)
+    assert {one.path for one in journal.known_files()} == {"/export/readme"}
+
+
+def test_a_try_is_kept_when_the_process_ends_inside_it(path: Path) -> None:
+    journal = Journal(path)
+    row = journal.series(UID, "1.2")
+    journal.charge_try(row.id)
+    journal.settle_try(row.id, success=True)
+    assert journal.series(UID, "1.2").tries == 0
+    journal.charge_try(row.id)
+    again = Journal(path)
+    again.abandon_tries()
+    row = again.series(UID, "1.2")
+    assert (row.tries, row.in_try) == (1, False)
+
+
+def test_a_delivery_stays_open_until_it_has_arrived(path: Path) -> None:
+    journal = Journal(path)
+    end(journal, 1)
+    (delivery,) = journal.open_deliveries()
+    journal.settle_delivery(delivery, delivered=False)
+    (delivery,) = journal.open_deliveries()
+    assert delivery.tries == 1
+    journal.settle_delivery(delivery, delivered=True)
+    assert journal.open_deliveries() == []
+
+
+def test_a_journal_of_a_newer_version_is_refused_unless_it_can_be_read(path: Path) -> None:
+    Journal(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    Journal(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE meta SET value = '98' WHERE key = 'min_reader'")
+    with pytest.raises(JournalError, match="newer version"):
+        Journal(path)
+
+
+def test_a_journal_that_is_none_is_refused(path: Path) -> None:
+    path.write_bytes(b"this is no database, but long enough to look like one" * 100)
+    with pytest.raises(JournalError, match="cannot be opened"):
+        Journal(path)
+    with pytest.raises(JournalError, match="no readable journal"):
+        JournalReader(path.with_name("missing.db"))
+
+
+def test_the_reader_cannot_write(path: Path) -> None:
+    Journal(path).close()
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        JournalReader(path)._db.execute("DELETE FROM meta")
+
+
+def test_a_series_is_found_by_its_end(path: Path) -> None:
+    journal = Journal(path)
+    for uid in ("1.2.34", "1.2.134", "9.%_34"):
+        journal.series(uid, "1")
+    reader = JournalReader(path)
+    assert reader.subjects_ending_with("2.34") == ["1.2.34"]
+    assert len(reader.subjects_ending_with("34")) == 3
+    assert reader.subjects_ending_with("%") == []
