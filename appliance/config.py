@@ -27,6 +27,7 @@ from pydantic_core import ErrorDetails
 from appliance.intake.completeness import Pace
 from appliance.reasons import MOVABLE, Outcome, Reason
 
+
 class ConfigError(Exception):
     """The configuration cannot be used; `problems` has one sentence for each thing that is wrong."""
 
