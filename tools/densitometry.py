@@ -35,7 +35,7 @@ CELL = (2, 4, 4)
 """Voxels a cell of the heatmap (10 x 12.8 x 12.8 mm)."""
 WALL_SHARE = 0.25
 """The share of tissue at which a cell counts as body wall."""
-FLAG_SHARE = 0.01
+FLAG_SHARE = 0.005
 """The ground-glass share of the lung at which the probability is 0.5."""
 LUNG_FLOOR_L = 0.5
 """The lung volume that the share is taken of at least; keeps the division from 0."""
