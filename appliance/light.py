@@ -27,9 +27,11 @@ FAULTS = {
     "rescan_late": "the export folder has not been scanned in time",
     "known_answers_failed": "the known answers came out wrong, so nothing is read",
     "known_answers_late": "the known answers have not been run in time",
+    "state_disk": "the state folder cannot be written: its disk is full or failing",
+    "results_folder": "results cannot be written to the results folder",
     "conservation_error": "the number of series in the folder and on record differ",
 }
-"""What a code behind FAULT means. Codes of failing operations in `Facts.faults` may be others."""
+"""What a code behind FAULT means."""
 
 
 class Band(StrEnum):
@@ -88,5 +90,5 @@ def _state(facts: Facts, why: tuple[str, ...]) -> State:
 
 
 def _bands(facts: Facts) -> tuple[Band, ...]:
-    demo = facts.model is not None and facts.model.intended_use in ("placeholder", "demonstration")
+    demo = facts.model.intended_use in ("placeholder", "demonstration")
     return ((Band.DEMO,) if demo else ()) + (() if facts.accepted else (Band.NOT_ACCEPTED,))

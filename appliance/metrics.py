@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from itertools import accumulate
+from itertools import accumulate, product
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -43,104 +43,82 @@ PROBABILITY = tuple(round(0.05 * step, 2) for step in range(1, 21))
 STAGES = ("parse", "volume", "queue", "infer", "record")
 """The steps whose time is measured; the keys of `timings_ms` in a record."""
 
-FILE_KINDS = ("slice", "image", "object", "duplicate", "replaced", "not_dicom", "unreadable")
+FILE_KINDS = ("slice", "duplicate", "replaced", "sentinel", "unreadable", "before_installation", OTHER)
 COMPLETED_BY = ("sentinel", "count", "quiet")
 DESTINATIONS = (results_folder.DESTINATION,)
 DELIVERY_RESULTS = ("delivered", "failed")
-WORKER_ENDS = tuple(map(str, (Reason.WORKER_CRASHED, Reason.WORKER_TIMEOUT, Reason.WORKER_MEMORY)))
+WORKER_ENDS = ("crashed", "timeout", "memory")
+
+Key = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Label:
-    """A label and its closed list of values."""
+class _Family:
+    """A counter or, with `bounds`, a histogram; `labels` has the closed list of values of each label.
 
-    name: str
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Counter:
-    """`zeros` are the label values that exist from the start, so that `increase()` sees the first event."""
+    Every combination exists from the start, so that `increase()` sees the first event, or those of `keys`.
+    """
 
     event: str
     help: str
-    labels: tuple[_Label, ...] = ()
-    zeros: tuple[tuple[str, ...], ...] = ()
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    keys: tuple[Key, ...] | None = None
+    bounds: tuple[float, ...] = ()
+    unit: str = ""
+
+    def initial(self) -> Iterable[Key]:
+        return product(*self.labels.values()) if self.keys is None else self.keys
+
+    def key(self, event: Event) -> Key:
+        given = (event.label, event.label2)
+        allowed = self.labels.values()
+        return tuple(
+            value if value in values else OTHER for value, values in zip(given, allowed, strict=False)
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class _Histogram:
-    event: str
-    unit: str
-    help: str
-    bounds: tuple[float, ...]
-    labels: tuple[_Label, ...] = ()
-    zeros: tuple[tuple[str, ...], ...] = ()
-
-
-def _each(values: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    return tuple((value,) for value in values)
-
-
-def _ends() -> Iterator[tuple[str, str]]:
+def _ends() -> Iterator[Key]:
     """Every outcome and reason that a series can end with, whatever a site has moved."""
-    yield Outcome.FLAGGED, ""
-    yield Outcome.NOT_FLAGGED, ""
+    yield str(Outcome.FLAGGED), ""
+    yield str(Outcome.NOT_FLAGGED), ""
     for reason, rule in RULES.items():
-        if rule.movable:
-            yield Outcome.SKIPPED, reason
-            yield Outcome.NOT_ANALYSED, reason
-        else:
-            yield rule.outcome, reason
+        outcomes = (Outcome.SKIPPED, Outcome.NOT_ANALYSED) if rule.movable else (rule.outcome,)
+        yield from ((str(outcome), str(reason)) for outcome in outcomes)
 
 
 _COUNTERS = (
-    _Counter(
+    _Family(
         "series",
         "Series that ended, each revision once, by outcome and reason.",
-        (_Label("outcome", tuple(map(str, Outcome))), _Label("reason", ("", *map(str, Reason)))),
-        tuple((str(outcome), str(reason)) for outcome, reason in _ends()),
+        {"outcome": tuple(map(str, Outcome)), "reason": ("", *map(str, Reason))},
+        keys=tuple(_ends()),
     ),
-    _Counter("files", "Files read in the export folder, by kind.", (_Label("kind", FILE_KINDS),)),
-    _Counter(
-        "completed",
-        "Series found complete, by what showed it.",
-        (_Label("by", COMPLETED_BY),),
-        _each(COMPLETED_BY),
-    ),
-    _Counter("readings_superseded", "Readings that a later revision replaced.", (), ((),)),
-    _Counter(
+    _Family("files", "Files read in the export folder, by kind.", {"kind": FILE_KINDS}),
+    _Family("completed", "Series found complete, by what showed it.", {"by": COMPLETED_BY}),
+    _Family("readings_superseded", "Readings that were thrown away because a slice came later."),
+    _Family(
         "deliveries",
         "Tries to deliver a finding, by destination and result.",
-        (_Label("destination", DESTINATIONS), _Label("result", DELIVERY_RESULTS)),
-        tuple((where, result) for where in DESTINATIONS for result in DELIVERY_RESULTS),
+        {"destination": DESTINATIONS, "result": DELIVERY_RESULTS},
     ),
-    _Counter(
-        "worker_restarts",
-        "Worker processes started again, by why the last one ended.",
-        (_Label("reason", WORKER_ENDS),),
-        _each(WORKER_ENDS),
-    ),
+    _Family("worker_restarts", "Worker processes lost and replaced, by cause.", {"reason": WORKER_ENDS}),
 )
 
 _HISTOGRAMS = (
-    _Histogram(
+    _Family(
         "stage_duration",
-        "seconds",
         "Time that a series spent in each stage.",
-        SECONDS,
-        (_Label("stage", STAGES),),
-        _each(STAGES),
+        {"stage": STAGES},
+        bounds=SECONDS,
+        unit="seconds",
     ),
-    _Histogram(
+    _Family(
         "last_slice_to_flag",
-        "seconds",
-        "Time from the last slice of a series to its finding on record.",
-        SECONDS,
-        (),
-        ((),),
+        "Time from the last slice of a series to its flag on record.",
+        bounds=SECONDS,
+        unit="seconds",
     ),
-    _Histogram("probability", "", "Probabilities that the model gave.", PROBABILITY, (), ((),)),
+    _Family("probability", "Probabilities that the model gave.", bounds=PROBABILITY),
 )
 
 
@@ -166,41 +144,33 @@ class Totals:
     """Sums over events. Unknown events are left out: a newer version may have written them."""
 
     def __init__(self) -> None:
-        self._counters = {c.event: (c, dict.fromkeys(c.zeros, 0.0)) for c in _COUNTERS}
-        self._histograms = {h.event: (h, {key: _Buckets(h.bounds) for key in h.zeros}) for h in _HISTOGRAMS}
+        self._counters = {c.event: (c, dict.fromkeys(c.initial(), 0.0)) for c in _COUNTERS}
+        self._histograms = {
+            h.event: (h, {key: _Buckets(h.bounds) for key in h.initial()}) for h in _HISTOGRAMS
+        }
 
     def add(self, event: Event) -> None:
         if event.name in self._counters:
-            counter, values = self._counters[event.name]
-            key = _bounded(counter.labels, event)
-            values[key] = values.get(key, 0.0) + event.value
+            family, counts = self._counters[event.name]
+            key = family.key(event)
+            counts[key] = counts.get(key, 0.0) + event.value
         elif event.name in self._histograms:
-            histogram, buckets = self._histograms[event.name]
-            key = _bounded(histogram.labels, event)
-            buckets.setdefault(key, _Buckets(histogram.bounds)).observe(event.value)
+            family, buckets = self._histograms[event.name]
+            buckets.setdefault(family.key(event), _Buckets(family.bounds)).observe(event.value)
 
     def collect(self) -> Iterator[Metric]:
-        for counter, values in self._counters.values():
-            labels = [label.name for label in counter.labels]
-            counts = CounterMetricFamily(PREFIX + counter.event, counter.help, labels=labels)
-            for key, value in values.items():
-                counts.add_metric(key, value)
-            yield counts
-        for histogram, buckets in self._histograms.values():
-            labels = [label.name for label in histogram.labels]
-            family = HistogramMetricFamily(
-                PREFIX + histogram.event, histogram.help, labels=labels, unit=histogram.unit
+        for family, counts in self._counters.values():
+            counter = CounterMetricFamily(PREFIX + family.event, family.help, labels=list(family.labels))
+            for key, value in counts.items():
+                counter.add_metric(key, value)
+            yield counter
+        for family, buckets in self._histograms.values():
+            histogram = HistogramMetricFamily(
+                PREFIX + family.event, family.help, labels=list(family.labels), unit=family.unit
             )
             for key, observed in buckets.items():
-                family.add_metric(key, observed.cumulative(), observed.sum)
-            yield family
-
-
-def _bounded(labels: tuple[_Label, ...], event: Event) -> tuple[str, ...]:
-    given = (event.label, event.label2)
-    return tuple(
-        value if value in label.values else OTHER for label, value in zip(labels, given, strict=False)
-    )
+                histogram.add_metric(key, observed.cumulative(), observed.sum)
+            yield histogram
 
 
 class _Metrics(Collector):
@@ -259,18 +229,17 @@ def gauges(facts: Facts) -> Iterator[Metric]:
     yield _gauge("rescan_timestamp_seconds", "When the export folder was last scanned.", facts.rescan_at)
     yield _gauge("export_folder_up", "1 while the export folder can be read.", facts.folder_up)
     yield _gauges("disk_free_bytes", "Free space, by volume.", "volume", facts.disk_free_bytes)
-    engine = InfoMetricFamily(PREFIX + "engine", "The engine and the model in use.")
-    if (model := facts.model) is not None:
-        engine.add_metric(
-            [],
-            {
-                "engine": model.engine.runner,
-                "model": model.name,
-                "version": model.version,
-                "flavour": model.engine.flavour,
-            },
-        )
-    yield engine
+    model, engine = facts.model, facts.model.engine
+    yield InfoMetricFamily(
+        PREFIX + "engine",
+        "The engine, empty until it is loaded, and the model.",
+        {
+            "engine": engine.runner if engine else "",
+            "model": model.name,
+            "version": model.version,
+            "flavour": engine.flavour if engine else "",
+        },
+    )
     yield InfoMetricFamily(PREFIX + "build", "This version of Scanlight.", {"version": version("scanlight")})
 
 

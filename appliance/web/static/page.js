@@ -122,10 +122,10 @@ function showStatus(status, words) {
   $("demo").hidden = !status.bands.includes("DEMO");
   $("not-accepted").hidden = !status.bands.includes("NOT ACCEPTED");
   const model = status.facts.model;
-  setText($("notice"), model?.notice ?? "");
+  setText($("notice"), model.notice);
   setText($("foot"), [
-    model && `${model.name} ${model.version}, flags from ${model.operating_point}`,
-    model && `${model.engine.flavour} on ${model.engine.device}`,
+    `${model.name} ${model.version}, flags from ${model.operating_point}`,
+    model.engine && `${model.engine.flavour} on ${model.engine.device}`,
     `Scanlight ${status.version}`,
   ].filter(Boolean).join(" · "));
   setText(document.querySelector("title"), `${WORDS[status.state]} · Scanlight`);
