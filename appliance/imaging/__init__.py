@@ -1,4 +1,4 @@
 """From a DICOM file to a volume on the model's grid."""
 
 IMAGING_VERSION = 1
-"""Raised with every change that makes two runs differ; part of a model's specification and of every reading."""
+"""Raised with every change that makes two runs differ; part of a model's specification and every reading."""

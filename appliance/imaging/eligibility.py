@@ -1,0 +1,205 @@
+"""Which series are a chest that the model may read. Pure rules; a refusal names the rule, value and limit.
+
+They are tried in the order of the functions here: modality and image type, pixels that cannot be read, lung,
+geometry, what the model was made for. A damaged slice comes before lung, so that it never turns a chest into
+one without lung.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from pydicom import uid
+
+from appliance.imaging.geometry import Stack, mixed_patient, typical_spacing
+from appliance.imaging.kernels import kernel_class
+from appliance.imaging.orientation import degrees_off_axial
+from appliance.reasons import Reason
+from appliance.records import Header, LungSection, Problem, Slice
+from engines.spec import Accepted
+
+MIN_SLICES: Final = 20
+_LUNG_OF_A_FEW_MM2: Final = 5000.0
+_END_PART: Final = 0.2
+_THICKNESS_TOLERANCE_MM: Final = 0.01
+_CT_CLASSES: Final = frozenset(
+    (uid.CTImageStorage, uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
+)
+
+
+def image_type(headers: Sequence[Header]) -> Problem | None:
+    """Modality and image type (PS3.3 C.8.2.1.1.1). A series is put aside only when every object in it is; an
+    odd object among slices is left to the rules on geometry."""
+    kinds = [_kind(header) for header in headers]
+    if any(kind is None for kind in kinds):
+        return None
+    for reason in (Reason.LOCALIZER, Reason.NOT_CT, Reason.NO_PIXELS, Reason.DERIVED):
+        if reason in kinds:
+            return Problem(reason, _KINDS[reason].format(_named(headers[kinds.index(reason)], reason)))
+    raise AssertionError(kinds)
+
+
+def mixed_kinds(headers: Sequence[Header]) -> Problem | None:
+    """Slices and objects that are not slices of one CT under one Series Instance UID."""
+    odd = [kind for kind in map(_kind, headers) if kind is not None]
+    if not odd:
+        return None
+    return Problem(
+        Reason.MORE_THAN_ONE_STACK,
+        f"{len(odd)} of {len(headers)} objects in the series are not original CT slices ({odd[0]}): export"
+        " them as a series of their own.",
+    )
+
+
+_KINDS: Final = {
+    Reason.LOCALIZER: "Image Type is {}: a localizer, and axial slices are needed.",
+    Reason.NOT_CT: "Modality is {}, and CT is needed.",
+    Reason.NO_PIXELS: "The objects carry no Pixel Data ({}).",
+    Reason.DERIVED: "The image is {}, and original axial slices are needed.",
+}
+
+
+def _kind(header: Header) -> Reason | None:
+    """The rule by which an object is no original CT slice."""
+    if header.modality == "CT" and "LOCALIZER" in header.image_type:
+        return Reason.LOCALIZER
+    if header.modality != "CT":
+        return Reason.NOT_CT
+    if not header.has_pixels:
+        return Reason.NO_PIXELS
+    derived = "DERIVED" in header.image_type[:1] or "SECONDARY" in header.image_type[1:2]
+    colour = header.samples_per_pixel != 1 or not header.photometric.startswith("MONOCHROME")
+    if derived or colour or header.sop_class_uid not in _CT_CLASSES:
+        return Reason.DERIVED
+    return None
+
+
+def _named(header: Header, reason: Reason) -> str:
+    if reason is Reason.NOT_CT:
+        return header.modality or "absent"
+    sop_class = uid.UID(header.sop_class_uid)
+    known = sop_class.name if sop_class.name != sop_class else "of an unknown class"
+    if reason is Reason.NO_PIXELS or header.sop_class_uid not in _CT_CLASSES:
+        return known
+    if reason is Reason.DERIVED and header.samples_per_pixel != 1:
+        return "a colour picture"
+    return "\\".join(header.image_type[:3])
+
+
+def pixel_problem(slices: Sequence[Slice]) -> Problem | None:
+    """The pixels of one or more slices that could not be read; the reason that most of them share."""
+    problems = Counter(one.problem for one in slices if one.problem is not None)
+    if not problems:
+        return None
+    reasons = Counter(one.problem.reason for one in slices if one.problem is not None)
+    reason = min(reasons, key=lambda each: (-reasons[each], each))
+    detail = min(
+        (problem for problem in problems if problem.reason is reason),
+        key=lambda problem: (-problems[problem], problem.detail),
+    ).detail
+    return Problem(reason, f"{reasons[reason]} of {len(slices)} slices: {detail}")
+
+
+def no_lung(headers: Sequence[Header], lungs: Sequence[LungSection], lung_min_ml: float) -> Problem | None:
+    """Too little lung in the pixels. A few slices cannot hold that much: there the largest section counts."""
+    if len(lungs) < MIN_SLICES:
+        largest = max(lung.area_mm2 for lung in lungs)
+        if largest >= _LUNG_OF_A_FEW_MM2:
+            return None
+        found, needed = f"{largest / 100:.0f} cm² in the fullest slice", f"{_LUNG_OF_A_FEW_MM2 / 100:.0f} cm²"
+    else:
+        millilitres = sum(lung.area_mm2 for lung in lungs) * typical_spacing(headers) / 1000
+        if millilitres >= lung_min_ml:
+            return None
+        found, needed = f"{millilitres:.0f} ml", f"{lung_min_ml:g} ml"
+    return Problem(Reason.NO_LUNG, f"The pixels hold {found} of lung, and a chest has at least {needed}.")
+
+
+def geometry(headers: Sequence[Header], stack: Stack | Problem, tolerance_deg: float) -> Problem | None:
+    """One patient, one kind of object, axial, enough slices, evenly spaced."""
+    problem = mixed_patient(headers) or mixed_kinds(headers) or _not_axial(headers, tolerance_deg)
+    if problem is not None:
+        return problem
+    if len(headers) < MIN_SLICES:
+        return Problem(
+            Reason.TOO_FEW_SLICES,
+            f"The series has {len(headers)} slice{'s' if len(headers) > 1 else ''}, and a chest has at least"
+            f" {MIN_SLICES}.",
+        )
+    return stack if isinstance(stack, Problem) else stack.problem
+
+
+def _not_axial(headers: Sequence[Header], tolerance_deg: float) -> Problem | None:
+    """Applies where every slice is off axial; some among axial ones are a mixed orientation."""
+    angles = [degrees_off_axial(header.orientation) for header in headers if header.orientation is not None]
+    if not angles or min(angles) <= tolerance_deg:
+        return None
+    return Problem(
+        Reason.NOT_AXIAL,
+        f"The slices are {min(angles):.0f} degrees off axial, with at most {tolerance_deg:g} allowed.",
+    )
+
+
+def accepted_range(headers: Sequence[Header], stack: Stack, accepted: Accepted) -> Problem | None:
+    """What the model was made for (its specification)."""
+    least, most = accepted.slice_spacing_mm
+    spacing = stack.spacing_mm[0]
+    thickest = max((header.slice_thickness or 0.0 for header in headers), default=0.0)
+    if max(spacing, thickest) > most + _THICKNESS_TOLERANCE_MM:
+        return Problem(
+            Reason.TOO_THICK,
+            f"The slices are {thickest:g} mm thick and {spacing:g} mm apart; {most:g} mm is the limit.",
+        )
+    if spacing < least - _THICKNESS_TOLERANCE_MM:
+        return _outside("The slices are {} apart, and {} to {} are accepted.", spacing, (least, most), " mm")
+    if not accepted.contrast and any(header.contrast for header in headers):
+        return Problem(Reason.CONTRAST, "The header names a contrast agent, and scans without are accepted.")
+    for header in sorted(headers, key=lambda header: header.sop_instance_uid):
+        its_class = kernel_class(header.kernel)
+        if its_class not in accepted.kernels:
+            return Problem(
+                Reason.OUTSIDE_INTENDED_USE,
+                f"The kernel {header.kernel or 'without a name'} is of the class {its_class}, and"
+                f" {', '.join(accepted.kernels)} are accepted.",
+            )
+        problem = (
+            _beyond(header.kvp, accepted.kvp)
+            and _outside(
+                "The tube voltage is {}, and {} to {} are accepted.", header.kvp, accepted.kvp, " kV"
+            )
+        ) or (
+            _beyond(header.age_years, accepted.age_years)
+            and _outside(
+                "The age is {}, and {} to {} are accepted.", header.age_years, accepted.age_years, " years"
+            )
+        )
+        if problem:
+            return problem
+    return None
+
+
+def _beyond(value: float | None, limits: tuple[float, float] | None) -> bool:
+    return value is not None and limits is not None and not limits[0] <= value <= limits[1]
+
+
+def _outside(sentence: str, value: float | None, limits: tuple[float, float] | None, unit: str) -> Problem:
+    assert value is not None
+    assert limits is not None
+    return Problem(
+        Reason.OUTSIDE_INTENDED_USE, sentence.format(*(f"{number:g}{unit}" for number in (value, *limits)))
+    )
+
+
+def incomplete_lung(lungs: Sequence[LungSection]) -> Problem | None:
+    """Lung cut off at an end: a whole chest ends in small sections (1 to 13 % of the largest)."""
+    largest = max(lung.area_mm2 for lung in lungs)
+    end = max(lungs[0].area_mm2, lungs[-1].area_mm2)
+    if largest == 0 or end <= _END_PART * largest:
+        return None
+    return Problem(
+        Reason.INCOMPLETE_LUNG,
+        f"An end slice holds {100 * end / largest:.0f} % of the largest lung section, with at most"
+        f" {100 * _END_PART:.0f} % in a whole chest: look for the rest of the scan.",
+    )

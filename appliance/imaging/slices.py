@@ -1,0 +1,114 @@
+"""Reading one file: from its path to a `Slice`, in one pass over the file.
+
+The same function runs in worker processes, which untrusted files need, and in threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from appliance.imaging.header import Instance, NotDicom, Unreadable, claims_to_be_dicom, read_header
+from appliance.imaging.lung import find_lung
+from appliance.imaging.orientation import is_transposed
+from appliance.imaging.pixels import Hounsfield, PixelsRefused, check, decode, hounsfield, read_encoded
+from appliance.imaging.resample import covering, resample
+from appliance.records import Arrival, FileIdentity, Float32, Header, Slice, SlicePlan
+
+__all__ = ["AIR_HU", "NotDicom", "Unreadable", "read_slice", "without_padding"]
+
+Pixels = npt.NDArray[np.int16 | np.float64]
+
+AIR_HU = -1024
+
+
+def read_slice(path: Path, plan: SlicePlan) -> Slice:
+    """Reads one DICOM file to its last pixel.
+
+    A header that is fine with pixels that are not gives a Slice with a `problem`. Raises NotDicom for what is
+    no DICOM instance and does not claim to be one, Unreadable for what claims to be and cannot be parsed to
+    its identity, and OSError as opening and reading do.
+    """
+    began = time.perf_counter()
+    # Neither a pipe that somebody put there nor a slow device may block the worker.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotDicom("not a regular file")
+        if not claims_to_be_dicom(path.name, file.read(132)):
+            raise NotDicom("not a DICOM file")
+        file.seek(0)
+        instance = read_header(file)
+        read = Slice(
+            arrival=Arrival(path, FileIdentity.of(status)),
+            header=instance.header,
+            content_sha256=_content(instance.header, None),
+        )
+        if not plan.pixels:
+            return read
+        try:
+            read = _with_pixels(read, instance, plan)
+        except PixelsRefused as refused:
+            read = replace(read, problem=refused.problem)
+    return replace(read, parse_ms=(time.perf_counter() - began) * 1e3)
+
+
+def _with_pixels(read: Slice, instance: Instance, plan: SlicePlan) -> Slice:
+    header = instance.header
+    encoded = read_encoded(check(instance), header)
+    content = _content(header, encoded)
+    try:
+        hu = hounsfield(header, decode(header, encoded))
+    except PixelsRefused as refused:
+        return replace(read, content_sha256=content, problem=refused.problem)
+    total = hu.values.sum(dtype=np.float64 if hu.native is None else np.int64)
+    air = without_padding(header, hu)
+    return replace(
+        read,
+        content_sha256=content,
+        hu_min=float(hu.minimum),
+        hu_max=float(hu.maximum),
+        hu_sum=float(total),
+        plane=_plane(header, air, plan),
+        lung=find_lung(air, header.pixel_spacing) if header.pixel_spacing else None,
+        native=hu.native if plan.keep_native else None,
+    )
+
+
+def without_padding(header: Header, hu: Hounsfield) -> Pixels:
+    """A copy of the pixels with padding (PS3.3 C.7.5.1.1.2) and everything below -1024 HU as air."""
+    air = np.maximum(hu.values, AIR_HU)
+    if header.padding is not None and header.rescale is not None:
+        slope, intercept = header.rescale
+        low, high = sorted(round(value * slope + intercept) for value in header.padding)
+        if high > AIR_HU:
+            air[(hu.values >= low) & (hu.values <= high)] = AIR_HU
+    return air
+
+
+def _plane(header: Header, hu: Pixels, plan: SlicePlan) -> Float32 | None:
+    """The slice on the model's in-plane spacing; None where the header does not say how large a pixel is."""
+    if header.pixel_spacing is None:
+        return None
+    cell, grid = plan.in_plane_mm, plan.grid
+    if header.orientation is not None and is_transposed(header.orientation):
+        cell, grid = cell[::-1], grid[::-1]
+    rows = covering(header.rows, header.pixel_spacing[0], cell[0], grid[0])
+    columns = covering(header.columns, header.pixel_spacing[1], cell[1], grid[1])
+    return resample(hu, rows, columns)
+
+
+def _content(header: Header, encoded: npt.NDArray[np.uint8] | None) -> str:
+    """SHA-256 of the pixels as stored and of every header value that a reading uses."""
+    digest = hashlib.sha256(repr(header).encode())
+    if encoded is not None:
+        digest.update(encoded.data)
+    return digest.hexdigest()
