@@ -20,7 +20,8 @@ class InFlight:
 
     `job` numbers the reading that runs. `gone`: files that an earlier reading used are not there any more.
     `retry`: one more try is due, however many there were. `evicted`: planes were dropped to save memory and
-    must be read again. `complete_at` and `last_slice_at` are UTC for the record.
+    must be read again. `asked_in`: the folders of files that are being read again. `complete_at` and
+    `last_slice_at` are UTC, for the record.
     """
 
     row: SeriesRow
@@ -34,6 +35,7 @@ class InFlight:
     gone: bool = False
     retry: bool = False
     evicted: bool = False
+    asked_in: set[Path] = field(default_factory=set)
     last_slice_at: str = ""
     complete_at: str = ""
 
@@ -63,7 +65,7 @@ class InFlight:
 
     @property
     def folders(self) -> set[Path]:
-        return {path.parent for path in self.paths}
+        return {path.parent for path in self.paths} | self.asked_in
 
     @property
     def count_reached(self) -> bool:

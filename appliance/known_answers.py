@@ -120,7 +120,7 @@ class KnownAnswers:
             mean_hu=float(hu.mean(dtype=np.float64)),
             probability=reading.score.probability,
             centroid_mm=None if heatmap is None else centroid_mm(heatmap, reading.volume),
-            grid_sha256=hashlib.sha256(hu).hexdigest(),
+            grid_sha256=hashlib.sha256(hu.data).hexdigest(),
         )
 
 

@@ -23,7 +23,6 @@ class Job:
     """The slices of a series, to be read. `number` tells a result from that of an earlier job."""
 
     number: int
-    series_id: int
     slices: tuple[Slice, ...]
     queued_at: float
 

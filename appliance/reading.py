@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from appliance.findings.identity import reading_key
 from appliance.findings.record import SeriesRecord
@@ -162,7 +162,7 @@ def record_of(reading: Reading, slices: Sequence[Slice], model: ModelInUse, rule
             "digest": model.digest,
             "intended_use": spec.intended_use,
         },
-        engine=engine and {"runner": engine.runner, "flavour": engine.flavour, "device": engine.device},
+        engine=asdict(engine) if engine else None,
         timings_ms={step: round(ms, 3) for step, ms in reading.timings_ms.items()},
     )
 

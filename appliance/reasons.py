@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -84,9 +85,13 @@ RULES: dict[Reason, Rule] = {
     Reason.MIXED_PATIENT: Rule(_NOT_ANALYSED, "the slices carry more than one patient or study"),
     Reason.DUPLICATE_POSITION: Rule(_NOT_ANALYSED, "two different slices at one position"),
     Reason.MORE_THAN_ONE_STACK: Rule(_NOT_ANALYSED, "the series holds more than one volume"),
-    Reason.GANTRY_TILT: Rule(_NOT_ANALYSED, "the gantry was tilted, so that the slices are sheared", movable=True),
+    Reason.GANTRY_TILT: Rule(
+        _NOT_ANALYSED, "the gantry was tilted, so that the slices are sheared", movable=True
+    ),
     Reason.MISSING_RESCALE: Rule(_NOT_ANALYSED, "no rescale slope and intercept, so no Hounsfield units"),
-    Reason.UNSUPPORTED_SYNTAX: Rule(_NOT_ANALYSED, "a transfer syntax or pixel format that cannot be decoded"),
+    Reason.UNSUPPORTED_SYNTAX: Rule(
+        _NOT_ANALYSED, "a transfer syntax or pixel format that cannot be decoded"
+    ),
     Reason.DAMAGED_PIXELS: Rule(_NOT_ANALYSED, "the pixel data is truncated or damaged"),
     Reason.EXCEEDS_GRID: Rule(_NOT_ANALYSED, "the lungs are larger than the model's grid"),
     Reason.INCOMPLETE_LUNG: Rule(_NOT_ANALYSED, "the lung is cut off at an end of the series", movable=True),
@@ -104,6 +109,6 @@ RULES: dict[Reason, Rule] = {
 MOVABLE = frozenset(reason for reason, rule in RULES.items() if rule.movable)
 
 
-def outcome_of(reason: Reason, moved: dict[Reason, Outcome] | None = None) -> Outcome:
+def outcome_of(reason: Reason, moved: Mapping[Reason, Outcome] | None = None) -> Outcome:
     """The outcome that a reason leads to, after the site's own choices for the movable ones."""
     return (moved or {}).get(reason, RULES[reason].outcome)

@@ -15,6 +15,7 @@ from appliance.in_flight import InFlight
 from appliance.journal import Event, Journal, KnownFile, SeriesRow
 from appliance.reading import ModelInUse, Reading, Rules, record_of
 from appliance.reasons import Outcome, Reason
+from appliance.records import Arrival
 
 RETRIED = frozenset(
     (
@@ -45,6 +46,23 @@ class Recorder:
         self._rules = rules
         self._tries = tries
         self._retry_after_s = retry_after_s
+        self._files: list[KnownFile] = []
+        self._events: list[Event] = []
+
+    def note(self, event: Event) -> None:
+        """Something was counted; it is written with the next flush."""
+        self._events.append(event)
+
+    def note_file(self, arrival: Arrival, kind: str, series_id: int | None = None) -> None:
+        """A file needs no more reading; until the next flush a restart would look at it again."""
+        self._files.append(KnownFile(str(arrival.path), arrival.identity, kind, series_id))
+        self._events.append(Event("files", kind))
+
+    def flush(self) -> None:
+        if self._files or self._events:
+            self._journal.add_files(self._files, self._events)
+            self._files.clear()
+            self._events.clear()
 
     def record(self, one: InFlight, model: ModelInUse) -> SeriesRecord | None:
         """Record the reading of a series as its next revision; None when the same reading is on record."""

@@ -32,6 +32,10 @@ class StateFolder:
     def engine_cache(self) -> Path:
         return self.path / "engine-cache"
 
+    @property
+    def known_answers(self) -> Path:
+        return self.path / "known-answers"
+
     def take(self, results: Path) -> int:
         """Make what is missing and hold the lock until this process ends; returns its descriptor."""
         try:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from appliance.findings.record import SeriesRecord
-from appliance.reasons import RULES, Outcome
+from appliance.reasons import Outcome
 
 STYLES = {
     Outcome.FLAGGED: "bold magenta",
@@ -24,8 +24,8 @@ STYLES = {
 def print_records(console: Console, records: Sequence[SeriesRecord]) -> None:
     """A row for each series or file, then the sentences behind what needs attention, then the sums."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("series", "outcome", "reason", "p", "slices", "size", "spacing mm"):
-        table.add_column(name, justify="right" if name in ("p", "slices") else "left")
+    for name in ("series", "outcome", "reason", "p", "size", "spacing mm"):
+        table.add_column(name, justify="right" if name == "p" else "left", no_wrap=name != "reason")
     for record in records:
         table.add_row(*_row(record), style=STYLES.get(record.outcome, "") if record.outcome else "cyan")
     console.print(table)
@@ -45,7 +45,7 @@ def words(code: str) -> str:
 def _name(record: SeriesRecord) -> str:
     if record.series_uid is None:
         return record.path or ""
-    return record.series_uid if len(record.series_uid) <= 20 else "…" + record.series_uid[-19:]
+    return record.series_uid if len(record.series_uid) <= 16 else "…" + record.series_uid[-15:]
 
 
 def _row(record: SeriesRecord) -> list[Text]:
@@ -56,10 +56,9 @@ def _row(record: SeriesRecord) -> list[Text]:
         for cell in (
             _name(record),
             outcome + revision,
-            RULES[record.reason].sentence if record.reason else "",
+            words(record.reason) if record.reason else "",
             "" if record.probability is None else f"{record.probability:.3f}",
-            "" if record.slices is None else str(record.slices),
-            "" if record.size is None else " × ".join(map(str, record.size)),
-            "" if record.spacing_mm is None else " × ".join(f"{mm:.3g}" for mm in record.spacing_mm),
+            "×".join(map(str, record.size or ())),
+            "×".join(f"{mm:.3g}" for mm in record.spacing_mm or ()),
         )
     ]

@@ -31,10 +31,9 @@ class SliceTaken:
 
 @dataclass(frozen=True, slots=True)
 class FilePassed:
-    """A file that belongs to no series and is no fault: `kind` is `other` or `sentinel`."""
+    """A file that is none of ours."""
 
     arrival: Arrival
-    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +90,13 @@ class IntakeDesk:
         """Whether the file at a path could not be read and is given time to become whole."""
         return path in self._bad
 
-    def seen(self, files: FilesSeen) -> list[FilePassed]:
+    def seen(self, files: FilesSeen) -> list[Path]:
         """Take in new or changed files; sentinels come back at once."""
         sentinels = []
         for arrival in files.arrivals:
             self._bad.pop(arrival.path, None)
             if self._sentinel and self._sentinel.matches(arrival.path):
-                sentinels.append(FilePassed(arrival, "sentinel"))
+                sentinels.append(arrival.path)
                 continue
             old = files.first_scan and arrival.identity.mtime_ns < self._old_before_ns
             self._parsing.add(Parse(arrival, files.at, self._headers_only if old else self._plan))
@@ -116,7 +115,7 @@ class IntakeDesk:
             case Slice():
                 return self._slice(parse, result)
             case NotDicom():
-                return FilePassed(parse.arrival, "other")
+                return FilePassed(parse.arrival)
             case WorkerLost():
                 return self._worker_lost(parse, result.problem)
             case FileNotFoundError():

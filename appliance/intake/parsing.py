@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from appliance.imaging.isolation import SlicePool
@@ -86,7 +87,7 @@ class ParseQueue:
                 continue
             self._running += 1
             future = self._pool.submit(parse.arrival.path, parse.plan)
-            future.add_done_callback(lambda done, parse=parse: self._done(parse, done))
+            future.add_done_callback(partial(self._done, parse))
 
     def _done(self, parse: Parse, future: Future[Slice]) -> None:
         if not future.cancelled():

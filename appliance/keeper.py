@@ -1,0 +1,353 @@
+"""The keeper of the series in flight: feeds their state machines and carries out what these ask for.
+
+Owned by the main loop. It decides nothing about completeness (`lifecycle` does) and writes nothing itself
+(`recorder` does).
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from appliance import logs
+from appliance.facts import InProgress
+from appliance.findings.record import SeriesRecord, utc_now
+from appliance.in_flight import InFlight
+from appliance.intake import folder
+from appliance.intake.completeness import CompletedBy, Pace, Sentinel
+from appliance.intake.desk import IntakeDesk, SliceTaken
+from appliance.intake.grouping import Copy
+from appliance.journal import Event, Journal, KnownFile, SeriesRow
+from appliance.lifecycle import (
+    Action,
+    Evidence,
+    Life,
+    Phase,
+    ReadingDone,
+    ReadingLost,
+    SliceArrived,
+    Tick,
+    advance,
+    next_tick,
+)
+from appliance.lifecycle import Event as LifeEvent
+from appliance.reader import Job, ReadingFinished
+from appliance.reading import ModelInUse, Rules, engine_failed, failed, key_of, unread_record
+from appliance.reasons import Outcome, Reason
+from appliance.recorder import Recorder
+from appliance.records import Arrival, Problem, Slice
+from engines.protocol import EngineError
+
+SENTINELS_KEPT = 1000
+
+BEFORE_INSTALLATION = Problem(
+    Reason.BEFORE_INSTALLATION,
+    "The series was in the export folder before Scanlight was installed and is left alone.",
+)
+FILES_GONE = Problem(
+    Reason.FILES_GONE,
+    "The files vanished from the export folder before they were read: export the series again.",
+)
+
+
+class Keeper:
+    """`submit` hands a job to the engine thread, `changed` is called when a series ended."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        recorder: Recorder,
+        desk: IntakeDesk,
+        rules: Rules,
+        pace: Pace,
+        model: ModelInUse,
+        submit: Callable[[Job], None],
+        changed: Callable[[], None],
+        *,
+        export_folder: Path,
+        sentinel: Sentinel | None,
+        tries: int,
+        memory_budget: int,
+    ) -> None:
+        self._journal = journal
+        self._recorder = recorder
+        self._desk = desk
+        self._rules = rules
+        self._pace = pace
+        self._submit = submit
+        self._changed = changed
+        self._export_folder = export_folder
+        self._sentinel = sentinel
+        self._tries = tries
+        self._memory_budget = memory_budget
+        self.model = model
+        self.disk_failing = False
+        self._series: dict[str, InFlight] = {}
+        self._jobs: dict[int, InFlight] = {}
+        self._job_number = 0
+        self._unwritten: list[InFlight] = []
+        self._sentinels: OrderedDict[Path, float] = OrderedDict()
+
+    # What the main loop tells
+
+    def take(self, taken: SliceTaken) -> None:
+        """A slice came, of a series that is in flight, new, or ended before."""
+        header = taken.slice.header
+        if taken.old:
+            self._leave_alone(taken.slice)
+            return
+        one = self._series.get(header.series_uid)
+        if one is None:
+            row = self._journal.series(header.series_uid, header.study_uid)
+            life = Life.begin(taken.seen_at)
+            if row.ended:
+                life = replace(life, phase=Phase.ENDED)
+            one = self._series[header.series_uid] = InFlight(row, header.study_uid, life)
+            logs.event("series_seen", series=header.series_uid, known=row.ended)
+        copy = one.take(taken.slice)
+        kind = {Copy.NEW: "slice", Copy.SAME: "duplicate", Copy.REPLACES: "replaced"}[copy]
+        self._recorder.note(Event("files", kind))
+        if copy is Copy.SAME and one.life.phase is not Phase.ENDED:
+            return
+        one.last_slice_at = utc_now()
+        self._step(one, SliceArrived(taken.seen_at))
+        if one.count_reached:
+            self._step(one, Evidence(CompletedBy.COUNT))
+        for path, seen_at in self._sentinels.items():
+            if taken.seen_at <= seen_at:
+                self._obey(path, one)
+        self._keep_within_memory(one)
+
+    def sentinel_seen(self, path: Path, seen_at: float) -> None:
+        """A sentinel covers what was seen before it, also what is still to be parsed."""
+        self._sentinels[path] = seen_at
+        if len(self._sentinels) > SENTINELS_KEPT:
+            self._sentinels.popitem(last=False)
+        for one in list(self._series.values()):
+            self._obey(path, one)
+
+    def tick(self, now: float) -> None:
+        for one in list(self._series.values()):
+            due = next_tick(one.life, self._pace)
+            if due is not None and now >= due:
+                self._step(one, Tick(now, self._desk.blocks(one.folders, due)))
+        for arrival, problem in self._desk.overdue(now, self._pace.ceiling_s):
+            self._end_file(arrival, problem)
+
+    def reading_finished(self, finished: ReadingFinished) -> None:
+        one = self._jobs.pop(finished.job.number)
+        one.job = None
+        one.queue_ms = finished.queue_ms
+        success = not isinstance(finished.result, EngineError)
+        self._journal.settle_try(one.row.id, success=success)
+        if isinstance(finished.result, EngineError):
+            logs.event("engine_error", logging.ERROR, series=one.row.subject, why=str(finished.result))
+            if self._journal.series(one.row.subject, one.study_uid).tries < self._tries:
+                self._step(one, ReadingLost())
+                return
+            one.reading = failed(engine_failed(finished.result), finished.job.slices)
+        else:
+            one.reading = finished.result
+        self._step(one, ReadingDone(one.reading.outcome is Outcome.FLAGGED))
+
+    def housekeep(self) -> None:
+        """Repeat what the disk refused, and try again what failed and is due."""
+        for one in self._unwritten[:]:
+            self._unwritten.remove(one)
+            self._record(one)
+        for row in self._journal.due_tries(utc_now()):
+            if row.subject not in self._series:
+                self._try_again(row)
+
+    def end_vanished(self, in_flight: Iterable[SeriesRecord]) -> None:
+        """After a first look at the whole folder: what was in flight before and is not there any more."""
+        for seen in in_flight:
+            subject = seen.series_uid or seen.path or ""
+            if subject in self._series or self._desk.holds(self._export_folder / subject):
+                continue
+            row = self._journal.series(subject, seen.study_uid)
+            record = unread_record(
+                FILES_GONE, series_uid=seen.series_uid, study_uid=seen.study_uid, path=seen.path
+            )
+            self._ended(subject, self._recorder.record_unread(row, record, []))
+
+    # What it tells
+
+    def in_progress(self) -> tuple[InProgress, ...]:
+        return tuple(
+            InProgress(one.row.subject, len(one.slices), one.stage, one.row.first_seen_at)
+            for one in self._series.values()
+        )
+
+    def oldest(self) -> float | None:
+        """When the series that waits longest got its last slice."""
+        return min((one.life.last_slice for one in self._series.values()), default=None)
+
+    def queue_depth(self) -> dict[str, int]:
+        return {"parse": len(self._desk), "infer": len(self._jobs), "record": len(self._unwritten)}
+
+    # The life of a series
+
+    def _step(self, one: InFlight, event: LifeEvent) -> None:
+        one.life, action = advance(one.life, event, self._pace)
+        match action:
+            case Action.READ:
+                self._read(one)
+            case Action.RECORD:
+                self._record(one)
+            case Action.DISCARD:
+                if one.reading is not None:
+                    self._recorder.note(Event("readings_superseded"))
+                one.reading = None
+            case Action.REOPEN:
+                self._reopen(one)
+
+    def _obey(self, sentinel: Path, one: InFlight) -> None:
+        assert self._sentinel is not None
+        study = {
+            path
+            for other in self._series.values()
+            if other.study_uid == one.study_uid
+            for path in other.folders
+        }
+        if self._sentinel.covers(sentinel, one.folders, study):
+            self._step(one, Evidence(CompletedBy.SENTINEL))
+
+    def _read(self, one: InFlight) -> None:
+        one.complete_at = utc_now()
+        if self._reads_again(one):
+            self._step(one, ReadingLost())
+            return
+        row = self._journal.series(one.row.subject, one.study_uid)
+        slices = tuple(one.slices.values())
+        if one.gone or not slices:
+            self._end_without_files(one, row)
+        elif self._journal.has_reading(row.id, key_of(slices, self.model.digest, self._rules)):
+            self._recorder.end_unchanged(one)
+            self._ended(row.subject, None)
+        elif row.tries >= self._tries and not one.retry:
+            why = f"The process ended {row.tries} times in a row while the engine read this series."
+            one.reading = failed(Problem(Reason.ENGINE_ERROR, why), slices)
+            self._step(one, ReadingDone(flagged=False))
+        else:
+            self._journal.charge_try(row.id)
+            self._job_number += 1
+            one.job = self._job_number
+            self._jobs[one.job] = one
+            self._submit(Job(one.job, slices, time.monotonic()))
+
+    def _reads_again(self, one: InFlight) -> bool:
+        """Read again the files that are not what was parsed, and all where planes were dropped."""
+        changed = {}
+        for path, (known, _) in one.paths.items():
+            current = folder.arrival(path)
+            if current is None:
+                one.gone = one.gone or one.evicted
+            elif one.evicted or current.identity != known.identity:
+                changed[path] = current
+        one.evicted = False
+        for path, current in changed.items():
+            one.drop(path)
+            self._ask_again(one, current)
+        return bool(changed)
+
+    def _reopen(self, one: InFlight) -> None:
+        """A late slice of a series that ended, or another try: read its other files again."""
+        self._journal.reopen(one.row.id)
+        self._unwritten = [other for other in self._unwritten if other is not one]
+        for known in self._journal.files_of(one.row.id):
+            path = Path(known.path)
+            if path in one.paths:
+                continue
+            current = folder.arrival(path)
+            if current is None:
+                one.gone = True
+            else:
+                self._ask_again(one, current)
+        logs.event("series_reopened", series=one.row.subject)
+
+    def _ask_again(self, one: InFlight, current: Arrival) -> None:
+        one.asked_in.add(current.path.parent)
+        self._desk.read_again(current, one.life.last_slice)
+
+    def _try_again(self, row: SeriesRow) -> None:
+        if row.study_uid is not None:
+            one = InFlight(row, row.study_uid, Life.begin(time.monotonic()), retry=True)
+            self._series[row.subject] = one
+            self._reopen(one)
+            return
+        self._journal.reopen(row.id)
+        current = folder.arrival(self._export_folder / row.subject)
+        if current is not None:
+            self._desk.read_again(current, time.monotonic(), tries=1)
+
+    def _keep_within_memory(self, keep: InFlight) -> None:
+        """Drop the planes of the largest series that still receive, should all together take too much."""
+        held = [one for one in self._series.values() if one.life.phase is Phase.RECEIVING and one is not keep]
+        held.sort(key=lambda one: one.bytes)
+        while held and sum(one.bytes for one in self._series.values()) > self._memory_budget:
+            victim = held.pop()
+            victim.evict()
+            logs.event("series_evicted", series=victim.row.subject)
+
+    # Endings
+
+    def _record(self, one: InFlight) -> None:
+        try:
+            recorded = self._recorder.record(one, self.model)
+        except (OSError, sqlite3.OperationalError) as error:
+            if not self.disk_failing:
+                logs.crash("recording_failed", error, series=one.row.subject)
+            self.disk_failing = True
+            self._unwritten.append(one)
+        else:
+            self.disk_failing = False
+            self._ended(one.row.subject, recorded)
+
+    def _end_without_files(self, one: InFlight, row: SeriesRow) -> None:
+        """Files that a reading needs are gone: what is on record stands, else the series failed."""
+        if self._journal.current(row.id) is not None:
+            logs.event("late_slice_after_files_gone", logging.WARNING, series=row.subject)
+            self._recorder.end_unchanged(one)
+            self._ended(row.subject, None)
+            return
+        record = unread_record(FILES_GONE, series_uid=row.subject, study_uid=row.study_uid)
+        self._ended(row.subject, self._recorder.record_unread(row, record, []))
+
+    def _leave_alone(self, one: Slice) -> None:
+        """A file from before the installation: its series is skipped, unless something new came of it."""
+        header = one.header
+        row = self._journal.series(header.series_uid, header.study_uid)
+        self._recorder.note_file(one.arrival, "before_installation", row.id)
+        if row.ended or header.series_uid in self._series:
+            return
+        record = unread_record(BEFORE_INSTALLATION, series_uid=header.series_uid, study_uid=header.study_uid)
+        self._ended(row.subject, self._recorder.record_unread(row, record, [], deliver=False))
+
+    def _end_file(self, arrival: Arrival, problem: Problem) -> None:
+        """A file that belongs to no series ends on its own, under its path in the export folder."""
+        subject = str(arrival.path.relative_to(self._export_folder))
+        row = self._journal.series(subject, None)
+        record = unread_record(problem, path=subject, identity=arrival.identity)
+        self._recorder.note(Event("files", "unreadable"))
+        files: Sequence[KnownFile] = [KnownFile(str(arrival.path), arrival.identity, "unreadable", row.id)]
+        self._ended(subject, self._recorder.record_unread(row, record, files))
+
+    def _ended(self, subject: str, record: SeriesRecord | None) -> None:
+        self._series.pop(subject, None)
+        self._changed()
+        if record is None:
+            logs.event("series_unchanged")
+            return
+        logs.event(
+            "finding",
+            series=record.series_uid,
+            revision=record.revision,
+            outcome=record.outcome,
+            reason=record.reason,
+        )

@@ -1,0 +1,54 @@
+"""Writes what the model that ships answers to the known answers: `python -m tools.expected_answers`.
+
+Run it when that model, the known-answer series or the imaging version changed on purpose.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from appliance.imaging import IMAGING_VERSION
+from appliance.imaging.slices import read_slice
+from appliance.known_answers import SERIES, Answer, KnownAnswers
+from appliance.reading import rules_for
+from appliance.records import Slice, SlicePlan
+from engines.bundle import default_model, load_model
+from engines.runner import open_engine
+
+
+def expected() -> dict[str, object]:
+    """The content of the file. Digests are left to each machine: the last bits of a mean may differ."""
+    engine = open_engine(load_model(default_model()))
+    answers = KnownAnswers(engine, rules_for(engine.spec), _read_slices, Path()).compute()
+    return {
+        "model": engine.digest,
+        "imaging_version": IMAGING_VERSION,
+        "answers": {name: asdict(_rounded(answer)) for name, answer in answers.items()},
+    }
+
+
+def _rounded(answer: Answer) -> Answer:
+    place = answer.centroid_mm and tuple(round(mm, 1) for mm in answer.centroid_mm)
+    return replace(
+        answer,
+        mean_hu=round(answer.mean_hu, 2),
+        probability=round(answer.probability, 4),
+        centroid_mm=place,
+        grid_sha256=None,
+    )
+
+
+def _read_slices(paths: Sequence[Path], plan: SlicePlan) -> list[Slice]:
+    return [read_slice(path, plan) for path in paths]
+
+
+def main() -> None:
+    path = SERIES / f"{default_model().stem}.json"
+    path.write_text(json.dumps(expected(), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
