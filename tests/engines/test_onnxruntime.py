@@ -49,6 +49,12 @@ def test_identity_and_digest(make_model):
     engine.close()
 
 
+def test_threads_sleep_between_runs(make_model):
+    options = OnnxRuntimeEngine(load_model(make_model()), threads=2)._session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.intra_op_num_threads == 2
+
+
 @pytest.mark.parametrize("kind", ["auto", "cpu"])
 def test_kinds(make_model, volume, kind):
     assert open_engine(make_model(), kind).infer(volume).probability == 0.25

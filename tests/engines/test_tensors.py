@@ -63,6 +63,13 @@ def test_input_is_not_copied(spec):
     assert input_tensor(volume, spec.model_copy(update={"layout": "NDHWC"})).shape == (1, 4, 8, 8, 1)
 
 
+def test_input_is_contiguous_whatever_the_view(spec):
+    flipped = np.arange(256, dtype=np.float32).reshape(4, 8, 8)[::-1, :, ::-1]
+    tensor = input_tensor(flipped, spec)
+    assert tensor.flags.c_contiguous
+    np.testing.assert_array_equal(tensor[0, 0], flipped)
+
+
 @pytest.mark.parametrize(
     ("value", "said"), [(np.nan, "not finite"), (np.inf, "not finite"), (-1e-6, "negative values")]
 )
