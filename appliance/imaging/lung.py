@@ -8,7 +8,7 @@ lung is known as soon as a slice has come.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ _SMALLEST_MM2 = 200.0
 _NO_LUNG = LungSection(0.0, None)
 
 
-def find_lung(hu: npt.NDArray[Any], pixel_spacing: tuple[float, float]) -> LungSection:
+def find_lung(hu: npt.NDArray[np.float64], pixel_spacing: tuple[float, float]) -> LungSection:
     """The lung in a slice [rows, columns] in HU whose padding is air; `pixel_spacing` is in mm."""
     rows, columns = (
         covering(count, spacing, CELL_MM, parity=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +54,7 @@ def _edges(count: int, spacing: float) -> npt.NDArray[np.float64]:
     return (np.arange(count + 1, dtype=np.float64) - count / 2) * spacing
 
 
-def resample(image: npt.NDArray[Any], rows: Axis, columns: Axis) -> Float32:
+def resample(image: npt.NDArray[np.float64], rows: Axis, columns: Axis) -> Float32:
     """An image [rows, columns] on the cells of both axes, which lie symmetrically about its centre.
 
     Sums are taken in float64, so that turning the image over changes no float32 result by more than its last

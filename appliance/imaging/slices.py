@@ -24,7 +24,7 @@ from appliance.records import Arrival, FileIdentity, Float32, Header, Slice, Sli
 
 __all__ = ["AIR_HU", "NotDicom", "Unreadable", "read_slice", "without_padding"]
 
-Pixels = npt.NDArray[np.int16 | np.float64]
+Float64 = npt.NDArray[np.float64]
 
 AIR_HU = -1024
 
@@ -83,9 +83,9 @@ def _with_pixels(read: Slice, instance: Instance, plan: SlicePlan) -> Slice:
     )
 
 
-def without_padding(header: Header, hu: Hounsfield) -> Pixels:
+def without_padding(header: Header, hu: Hounsfield) -> Float64:
     """A copy of the pixels with padding (PS3.3 C.7.5.1.1.2) and everything below -1024 HU as air."""
-    air = np.maximum(hu.values, AIR_HU)
+    air: Float64 = np.maximum(hu.values, AIR_HU).astype(np.float64)
     if header.padding is not None and header.rescale is not None:
         slope, intercept = header.rescale
         low, high = sorted(round(value * slope + intercept) for value in header.padding)
@@ -94,7 +94,7 @@ def without_padding(header: Header, hu: Hounsfield) -> Pixels:
     return air
 
 
-def _plane(header: Header, hu: Pixels, plan: SlicePlan) -> Float32 | None:
+def _plane(header: Header, hu: Float64, plan: SlicePlan) -> Float32 | None:
     """The slice on the model's in-plane spacing; None where the header does not say how large a pixel is."""
     if header.pixel_spacing is None:
         return None
