@@ -1,0 +1,123 @@
+"""A real daemon in a process of its own, driven from outside: files in, results folder and HTTP out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pydicom
+import yaml
+
+
+class Appliance:
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.export_folder = folder / "export"
+        self.state = folder / "state"
+        self.results = self.state / "results"
+        self.export_folder.mkdir(exist_ok=True)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.config = folder / "scanlight.yaml"
+        self.config.write_text(
+            yaml.safe_dump(
+                {
+                    "export_folder": str(self.export_folder),
+                    "state_folder": str(self.state),
+                    "listen": f"127.0.0.1:{port}",
+                    "completeness": {"floor_s": 0.6, "ceiling_s": 3.0},
+                    "rescan_s": 1.0,
+                    **settings,
+                }
+            )
+        )
+        self.log = folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Appliance:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "appliance", "run", "--config", str(self.config)], stderr=log
+            )
+        self.wait("the daemon is ready", self._ready, 60)
+        return self
+
+    def _ready(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(15)
+        self.process = None
+        return code
+
+    def __enter__(self) -> Appliance:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def copy(self, files: Sequence[Path], folder: str, pause_s: float = 0.0) -> None:
+        """Write files one by one, as a scanner does."""
+        (self.export_folder / folder).mkdir(parents=True, exist_ok=True)
+        for file in files:
+            shutil.copyfile(file, self.export_folder / folder / file.name)
+            time.sleep(pause_s)
+
+    def findings(self) -> list[dict[str, Any]]:
+        """What is in the results folder, by the order of recording."""
+        found = [json.loads(path.read_text()) for path in self.results.glob("[!.]*.json")]
+        return sorted(found, key=lambda record: record["recorded_at"])
+
+    def wait_for_findings(self, count: int, seconds: float = 60) -> list[dict[str, Any]]:
+        self.wait(f"{count} findings", lambda: len(self.findings()) >= count, seconds)
+        return self.findings()
+
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = httpx.get(f"{self.url}/api/status", timeout=5).json()
+        return status
+
+    def wait(self, what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise AssertionError(f"not in {seconds:g} s: {what}\n{self.log.read_text()[-3000:]}")
+            time.sleep(0.05)
+
+    def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return scanlight(*words, "--config", str(self.config))
+
+
+def scanlight(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line; the caller looks at the exit code."""
+    return subprocess.run(
+        [sys.executable, "-m", "appliance", *words],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+
+
+def uid_of(file: Path) -> str:
+    return str(pydicom.dcmread(file, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID)
