@@ -1,7 +1,7 @@
 """The patient's shape: surfaces in millimetres, drawn from a seed.
 
-Coordinates are the patient's (LPS directions): x to the left, y to posterior, z to the head, with x = y = 0 on
-the body's axis and z = 0 at the inferior edge of the scan. Every surface is a function of x, y and z that
+Coordinates are the patient's (LPS directions): x to the left, y to posterior, z to the head, with x = y = 0
+on the body's axis and z = 0 at the inferior edge of the scan. Every surface is a function of x, y and z that
 broadcasts, positive inside, in mm to a good approximation near zero: the same functions give the voxels and
 tell where vessels and lesions may grow.
 """
@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from tools.phantom.chest import Bool, Float32, Side
+from tools.phantom.chest import Field, Side
 
 MARGIN_MM = 15.0
 """Least distance between the lungs and either end of the scan."""
@@ -31,34 +31,45 @@ _COLUMN = (3.0, 4.0, 11.0, 25.0, 28.0, 25.0, 20.0, 20.0)
 _INLET = (24.0, 26.0, 30.0, 32.0, 30.0, 26.0, 22.0, 20.0)
 
 
-def squircle_depth(
-    x: Float32, y: Float32, half_width: Float32 | float, half_depth: Float32 | float
-) -> Float32:
+def squircle_depth(x: Field, y: Field, half_width: Field | float, half_depth: Field | float) -> Field:
     """Distance along the ray from the centre to a Fernandez-Guasti squircle, positive inside."""
     across, along = (x / half_width) ** 2, (y / half_depth) ** 2
     total = across + along
-    radius = np.sqrt(
-        0.5 * (total + np.sqrt(np.maximum(total * total - (4 * 0.72**2) * (across * along), 0))) + 1e-9
-    )
-    depth: Float32 = np.sqrt(x * x + y * y) * (1 / radius - 1)
-    return np.where(radius < 0.02, np.float32(min(np.min(half_width), np.min(half_depth))), depth)
+    radius2 = 0.5 * (total + np.sqrt(np.maximum(total * total - (4 * 0.72**2) * (across * along), 0)))
+    depth: Field = np.sqrt(x * x + y * y + 1e-4) * (1 / np.sqrt(radius2 + 1e-9) - 1)
+    return depth
 
 
 def ellipsoid_depth(
-    x: Float32,
-    y: Float32,
-    z: Float32 | float,
+    x: Field,
+    y: Field,
+    z: Field | float,
     centre: tuple[float, float, float],
     radii: tuple[float, float, float],
-) -> Float32:
+) -> Field:
     """Approximate distance to an ellipsoid, positive inside."""
-    rho = np.sqrt(
+    rho2 = (
         ((x - centre[0]) / radii[0]) ** 2
         + ((y - centre[1]) / radii[1]) ** 2
         + ((z - centre[2]) / radii[2]) ** 2
     )
-    depth: Float32 = (1 - rho) * min(radii)
+    depth: Field = (1 - np.sqrt(rho2)) * min(radii)
     return depth
+
+
+def _union(one: Field, other: Field, blend_mm: float) -> Field:
+    """The union of two surfaces with a rounded crease."""
+    near = np.maximum(blend_mm - np.abs(one - other), 0)
+    return np.maximum(one, other) + near * near / (4 * blend_mm)
+
+
+def capsule_distance(x: Field, y: Field, start: tuple[float, float], end: tuple[float, float]) -> Field:
+    """Distance in plane to a straight piece between two points."""
+    along_x, along_y = end[0] - start[0], end[1] - start[1]
+    length2 = along_x**2 + along_y**2
+    t = np.clip(((x - start[0]) * along_x + (y - start[1]) * along_y) / length2, 0, 1)
+    distance: Field = np.hypot(x - start[0] - t * along_x, y - start[1] - t * along_y)
+    return distance
 
 
 @dataclass(frozen=True)
@@ -128,78 +139,81 @@ class Anatomy:
         """Length of the scan: a whole multiple of 5 mm."""
         return float(5 * np.ceil((self.apex + MARGIN_MM) / 5))
 
-    def level(self, z: Float32 | float) -> Float32 | float:
+    def level(self, z: Field | float) -> Field | float:
         """Height within the lungs: 0 at the deepest recess, 1 at the apex."""
         return (z - MARGIN_MM) / self.lung_height
 
     def z(self, level: float) -> float:
         return MARGIN_MM + level * self.lung_height
 
-    def cavity(self, z: Float32 | float) -> tuple[Float32, Float32, Float32]:
+    def cavity(self, z: Field | float) -> tuple[Field, Field, Field]:
         """Half width, half depth and the centre's y of the thoracic cavity at z."""
         level = self.level(z)
         return (
-            np.float32(self.half_width) * _WIDTH(level).astype(np.float32),
-            np.float32(self.half_depth) * _DEPTH(level).astype(np.float32),
-            np.float32(self.half_depth) * _SHIFT(level).astype(np.float32),
+            (self.half_width * _WIDTH(level)).astype(np.float32),
+            (self.half_depth * _DEPTH(level)).astype(np.float32),
+            (self.half_depth * _SHIFT(level)).astype(np.float32),
         )
 
-    def spine_y(self, z: Float32 | float) -> Float32:
+    def spine_y(self, z: Field | float) -> Field:
         """y of the centre of the vertebral bodies."""
         _, half_depth, centre = self.cavity(z)
-        spine: Float32 = centre + half_depth * np.float32(0.80)
-        return spine
+        return centre + half_depth * np.float32(0.80)
 
-    def cavity_depth(self, x: Float32, y: Float32, z: Float32 | float) -> Float32:
+    def cavity_depth(self, x: Field, y: Field, z: Field | float) -> Field:
         half_width, half_depth, centre = self.cavity(z)
         return squircle_depth(x, y - centre, half_width, half_depth)
 
-    def diaphragm(self, x: Float32, y: Float32) -> Float32:
+    def diaphragm(self, x: Field, y: Field) -> Field:
         """Height z of the diaphragm: two domes, deepest behind, shallow in front."""
         lateral = self.half_width * 0.46
         v = y / self.half_depth + 0.12
-        height = np.full(np.broadcast_shapes(x.shape, y.shape), -1e3, np.float32)
+        behind, before = np.maximum(v, 0), np.maximum(-v, 0)
+        slope = 0.42 * behind**2 + 0.16 * before**2.2
+        domes = []
         for side, dome in ((-1, self.right_dome), (1, self.left_dome)):
             u = (side * x - lateral) / (self.half_width - lateral)
-            fall = (
-                0.30 * np.maximum(u, 0) ** 2
-                + 0.10 * np.maximum(-u, 0) ** 2
-                + 0.42 * np.maximum(v, 0) ** 2
-                + 0.16 * np.maximum(-v, 0) ** 2.2
-            )
-            height = np.maximum(height, MARGIN_MM + self.lung_height * (dome - fall))
-        clamped: Float32 = np.maximum(height, MARGIN_MM).astype(np.float32)
-        return clamped
+            fall = 0.30 * np.maximum(u, 0) ** 2 + 0.10 * np.maximum(-u, 0) ** 2 + slope
+            domes.append(MARGIN_MM + self.lung_height * (dome - fall))
+        height: Field = np.maximum(np.maximum(*domes), MARGIN_MM)
+        return height
 
-    def cupola(self, x: Float32, y: Float32) -> Float32:
+    def cupola(self, x: Field, y: Field) -> Field:
         """Height z of the top of the lungs: a dome on each side, behind the middle."""
         lateral, behind = 0.36 * self.half_width, 0.22 * self.half_depth
         distance2 = (np.abs(x) - lateral) ** 2 + 0.8 * (y - behind) ** 2
-        height: Float32 = (self.apex - distance2 / (0.55 * self.half_width)).astype(np.float32)
-        return height
+        return self.apex - distance2 / (0.48 * self.half_width)
 
-    def heart_depth(self, x: Float32, y: Float32, z: Float32 | float) -> Float32:
-        """The heart: an ellipsoid that points to the left and to the front."""
+    def heart_depth(self, x: Field, y: Field, z: Field | float) -> Field:
+        """The heart: ventricles that point to the left and to the front, and the right atrium."""
         size = self.unit * self.heart
-        cos, sin = np.float32(np.cos(0.6)), np.float32(np.sin(0.6))
-        dx, dy = x - np.float32(20 * self.unit), y + np.float32(0.26 * self.half_depth)
-        along, across = dx * cos - dy * sin, dx * sin + dy * cos
-        return ellipsoid_depth(
-            along, across, z, (0.0, 0.0, self.z(self.left_dome + 0.10)), (58 * size, 43 * size, 56 * size)
+        cos, sin = float(np.cos(0.6)), float(np.sin(0.6))
+        height = self.z(self.left_dome + 0.10)
+        dx, dy = x - 22 * self.unit, y + 0.27 * self.half_depth
+        ventricles = ellipsoid_depth(
+            dx * cos - dy * sin,
+            dx * sin + dy * cos,
+            z,
+            (0.0, 0.0, height - 4),
+            (56 * size, 40 * size, 52 * size),
         )
+        atria = ellipsoid_depth(
+            x,
+            y,
+            z,
+            (-12 * self.unit, -0.12 * self.half_depth, height + 10),
+            (34 * size, 36 * size, 48 * size),
+        )
+        return _union(ventricles, atria, 18.0)
 
-    def column_depth(self, x: Float32, y: Float32, z: Float32 | float) -> Float32:
+    def column_depth(self, x: Field, y: Field, z: Field | float) -> Field:
         """The mediastinum between sternum and spine without the heart."""
         _, half_depth, centre = self.cavity(z)
         v = (y - centre) / half_depth
-        inlet = np.clip((self.level(z) - np.float32(0.78)) / np.float32(0.16), 0, 1)
+        inlet = np.clip((self.level(z) - 0.78) / 0.16, 0, 1)
         half = np.interp(v, _COLUMN_AT, _COLUMN) * (1 - inlet) + np.interp(v, _COLUMN_AT, _INLET) * inlet
-        depth: Float32 = (half * self.unit).astype(np.float32) - np.abs(x - np.float32(self.sway))
+        depth: Field = (half * self.unit).astype(np.float32) - np.abs(x - self.sway)
         return depth
-
-    @property
-    def arch_z(self) -> float:
-        return self.z(0.76)
 
     @property
     def carina(self) -> tuple[float, float, float]:
@@ -207,61 +221,54 @@ class Anatomy:
 
     def hilum(self, side: Side) -> tuple[float, float, float]:
         across = 44 * self.unit
-        return (
-            (across, 0.14 * self.half_depth, self.z(0.60))
-            if side == "left"
-            else (-across, 0.12 * self.half_depth, self.z(0.57))
-        )
+        if side == "left":
+            return (across, 0.14 * self.half_depth, self.z(0.60))
+        return (-across, 0.12 * self.half_depth, self.z(0.57))
 
-    def aorta_depth(self, x: Float32, y: Float32, z: Float32 | float) -> Float32:
+    def aorta_depth(self, x: Field, y: Field, z: Field | float) -> Field:
         """Ascending aorta, arch and descending aorta."""
-        radius = np.float32(12.5 * self.unit)
-        down_x, down_y = np.float32(25 * self.unit), self.spine_y(z) - np.float32(22 * self.unit)
-        up_x, up_y = np.float32(-12 * self.unit), np.float32(-0.28 * self.half_depth)
-        z = np.asarray(z, np.float32)
-        over = z - np.float32(self.arch_z)
-        down = radius - np.hypot(x - down_x, y - down_y)
-        down = np.where(over > 0, np.float32(-99), down)
-        rising = (over <= 0) & (z > self.z(0.5))
-        up = np.where(rising, 1.15 * radius - np.hypot(x - up_x, y - up_y), np.float32(-99))
-        along_x, along_y = down_x - up_x, down_y - up_y
-        t = np.clip(
-            ((x - up_x) * along_x + (y - up_y) * along_y) / (along_x * along_x + along_y * along_y), 0, 1
-        )
-        arch = radius - np.sqrt((x - up_x - t * along_x) ** 2 + (y - up_y - t * along_y) ** 2 + over**2)
-        depth: Float32 = np.maximum(np.maximum(down, up), arch)
+        radius, top = 12.5 * self.unit, self.z(0.75)
+        rising = (-12 * self.unit, -0.28 * self.half_depth)
+        falling = (25 * self.unit, float(self.spine_y(top)) - 22 * self.unit)
+        over = z - np.float32(top)
+        descending = radius - np.hypot(x - falling[0], y - (self.spine_y(z) - 22 * self.unit))
+        depth: Field = np.where(over > 0, np.float32(-99), descending)
+        rises = (over <= 0) & (z > np.float32(self.z(0.5)))
+        if np.any(rises):
+            ascending = 1.15 * radius - np.hypot(x - rising[0], y - rising[1])
+            depth = np.where(rises, np.maximum(depth, ascending), depth)
+        if np.any(np.abs(over) < radius + 3):
+            arch = radius - np.hypot(capsule_distance(x, y, rising, falling), over)
+            depth = np.maximum(depth, arch)
         return depth
 
-    def spine_depth(self, x: Float32, y: Float32, z: Float32 | float) -> Float32:
+    def spine_depth(self, x: Field, y: Field, z: Field | float) -> Field:
         """Vertebral bodies with the tissue around them."""
-        depth: Float32 = np.float32(21 * self.unit) - np.hypot(x, 1.12 * (y - self.spine_y(z)))
-        return depth
+        return 21 * self.unit - np.hypot(x, 1.12 * (y - self.spine_y(z)))
 
-    def mediastinum_depth(self, x: Float32, y: Float32, z: Float32 | float) -> Float32:
+    def mediastinum_depth(self, x: Field, y: Field, z: Field | float) -> Field:
         """Everything between the lungs."""
-        depth: Float32 = np.maximum(
-            np.maximum(self.column_depth(x, y, z), self.heart_depth(x, y, z)),
-            np.maximum(self.aorta_depth(x, y, z), self.spine_depth(x, y, z)) + np.float32(2),
+        return between_lungs(
+            self.column_depth(x, y, z),
+            self.heart_depth(x, y, z),
+            self.aorta_depth(x, y, z),
+            self.spine_depth(x, y, z),
         )
-        return depth
 
-    def lung_depth(self, x: Float32, y: Float32, z: Float32 | float) -> Float32:
+    def lung_depth(self, x: Field, y: Field, z: Field | float) -> Field:
         """Both lungs; x > 0 is the left one."""
-        vertical = np.minimum(z - self.diaphragm(x, y), self.cupola(x, y) - z) * np.float32(0.75)
-        depth: Float32 = np.minimum(
-            np.minimum(self.cavity_depth(x, y, z), vertical), -self.mediastinum_depth(x, y, z)
-        )
-        return depth
+        vertical = np.minimum(z - self.diaphragm(x, y), self.cupola(x, y) - z) * 0.75
+        return np.minimum(np.minimum(self.cavity_depth(x, y, z), vertical), -self.mediastinum_depth(x, y, z))
 
-    def lower_lobe_depth(self, y: Float32, z: Float32 | float) -> Float32:
+    def lower_lobe_depth(self, y: Field, z: Field | float) -> Field:
         """Below the oblique fissure, which rises from front to back."""
-        fissure = self.z(0.40) + y * np.float32(0.30 * self.lung_height / self.half_depth)
-        depth: Float32 = (fissure - z) * np.float32(0.75)
+        fissure = self.z(0.40) + y * (0.30 * self.lung_height / self.half_depth)
+        depth: Field = (fissure - z) * 0.75
         return depth
 
-    def horizontal_fissure(self, z: Float32 | float) -> Float32:
-        """Height above the fissure between the right upper and middle lobes."""
-        return np.asarray(z - np.float32(self.z(0.50)), np.float32)
+    def middle_lobe_depth(self, y: Field, z: Field | float) -> Field:
+        """Below the horizontal fissure of the right lung."""
+        return self.z(0.50) - z + 0 * y
 
     def lung_litres(self) -> float:
         """Volume of both lungs, on a lattice of 6 mm."""
@@ -271,8 +278,14 @@ class Anatomy:
             np.arange(-self.half_depth, self.half_depth, step, dtype=np.float32)[None, :, None],
             np.arange(-self.half_width, self.half_width, step, dtype=np.float32)[None, None, :],
         )
-        inside: Bool = self.lung_depth(x, y, z) > 0
+        inside = self.lung_depth(x, y, z) > 0
         return float(inside.sum()) * step**3 / 1e6
+
+
+def between_lungs(column: Field, heart: Field, aorta: Field, spine: Field) -> Field:
+    """Depth inside of the union of what lies between the lungs."""
+    depth: Field = np.maximum(np.maximum(column, heart), np.maximum(aorta, spine) + 2)
+    return depth
 
 
 @lru_cache(maxsize=64)

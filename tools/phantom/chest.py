@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+Field = npt.NDArray[np.floating[Any]]
 Float32 = npt.NDArray[np.float32]
 Int16 = npt.NDArray[np.int16]
 Bool = npt.NDArray[np.bool_]
@@ -32,8 +33,9 @@ class Chest:
     """A request for one patient's chest.
 
     The patient depends on `kind`, `seed`, `side` and `whiteout` alone; the other fields say how it is
-    scanned. `side` puts every lesion in one lung, `whiteout` fills one whole lung at about 30 HU. `noise_hu` is the
-    standard deviation in the middle of the body of a 1 mm slice of the soft kernel, the mark of the dose.
+    scanned. `side` puts every lesion in one lung, `whiteout` fills one whole lung at about 30 HU.
+    `noise_hu` is the standard deviation in the middle of the body of a 1 mm slice of the soft kernel,
+    the mark of the dose.
 
     Raises PhantomError when a field is out of its range.
     """

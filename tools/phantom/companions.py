@@ -26,7 +26,9 @@ def localizer(chest: Chest, export: Export | None = None) -> Dataset:
     frontal = ndimage.zoom(depth, (5 / 2, 6.25 / 2), order=1, grid_mode=True, mode="nearest")
     dataset = dicom.envelope(CTImageStorage, dicom.syntax_of(export))
     dicom.study_modules(dataset, chest, export, vendor)
-    dicom.series_modules(dataset, chest, export, "localizer", 1, "Localizer", minutes=1)
+    dicom.series_modules(
+        dataset, chest, export, kind="localizer", number=1, description="Localizer", minutes=1
+    )
     dicom.exposure_modules(dataset, chest, vendor)
     dataset.ScanOptions = "SCOUT MODE"
     for name in (
@@ -61,7 +63,9 @@ def dose_sheet(chest: Chest, export: Export | None = None) -> Dataset:
         SecondaryCaptureImageStorage, dicom.syntax_of(replace(export, syntax="explicit"))
     )
     dicom.study_modules(dataset, chest, export, vendor_of(chest.seed))
-    dicom.series_modules(dataset, chest, export, "dose", 999, "Dose report", minutes=8)
+    dicom.series_modules(
+        dataset, chest, export, kind="dose", number=999, description="Dose report", minutes=8
+    )
     dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER", "DOSE_REPORT"]
     dataset.ConversionType = "WSD"
     dataset.InstanceNumber = 1

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -22,7 +23,7 @@ from pydicom.valuerep import DSfloat
 
 from tools.phantom.anatomy import anatomy_of
 from tools.phantom.chest import Chest, Phantom
-from tools.phantom.export import Export, Stored, stored
+from tools.phantom.export import Export, stored
 from tools.phantom.vendors import Vendor, vendor_of
 
 _SYNTAX = {
@@ -55,7 +56,7 @@ def _tm(moment: datetime.datetime) -> str:
 def _start(chest: Chest) -> datetime.datetime:
     """When the study began: a working day of the year 2020, by the seed."""
     day, minute = chest.seed % 250, (chest.seed * 37) % 600
-    return datetime.datetime(2020, 1, 6) + datetime.timedelta(days=day, hours=8, minutes=minute)  # noqa: DTZ001
+    return datetime.datetime(2020, 1, 6) + datetime.timedelta(days=day, hours=8, minutes=minute)
 
 
 def syntax_of(export: Export) -> str:
@@ -66,9 +67,9 @@ def envelope(sop_class: str, syntax: str) -> FileDataset:
     """An empty instance with its file meta information (PS3.10 7.1); `identify` gives it its UID."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = sop_class
-    meta.TransferSyntaxUID = syntax
-    meta.ImplementationClassUID = _IMPLEMENTATION
+    meta.MediaStorageSOPClassUID = UID(sop_class)
+    meta.TransferSyntaxUID = UID(syntax)
+    meta.ImplementationClassUID = UID(_IMPLEMENTATION)
     meta.ImplementationVersionName = "SCANLIGHT_PHANTO"
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.SpecificCharacterSet = "ISO_IR 100"
@@ -103,7 +104,14 @@ def study_modules(dataset: Dataset, chest: Chest, export: Export, vendor: Vendor
 
 
 def series_modules(
-    dataset: Dataset, chest: Chest, export: Export, kind: str, number: int, description: str, minutes: float
+    dataset: Dataset,
+    chest: Chest,
+    export: Export,
+    *,
+    kind: str,
+    number: int,
+    description: str,
+    minutes: float,
 ) -> None:
     """General Series module (PS3.3 C.7.3.1) and times; `minutes` after the start of the study."""
     moment = _start(chest) + datetime.timedelta(minutes=minutes)
@@ -187,7 +195,7 @@ def _corners(shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
 
 
 def exposure_modules(dataset: Dataset, chest: Chest, vendor: Vendor) -> None:
-    """What the CT Image module says of the tube and the beam (PS3.3 C.8.2.1); the dose goes with the noise."""
+    """What the CT Image module says of tube and beam (PS3.3 C.8.2.1); the dose goes with the noise."""
     dose = min(60.0, 2.9 * (24.0 / max(chest.noise_hu, 4.0)) ** 2)
     dataset.KVP = _ds(120)
     dataset.ExposureTime = 500
@@ -234,7 +242,15 @@ def instances(phantom: Phantom, export: Export | None = None) -> Iterator[tuple[
     for index, hu in enumerate(images.hu):
         dataset = envelope(CTImageStorage, syntax_of(export))
         study_modules(dataset, chest, export, vendor)
-        series_modules(dataset, chest, export, "chest", export.series_number, description, minutes=4)
+        series_modules(
+            dataset,
+            chest,
+            export,
+            kind="chest",
+            number=export.series_number,
+            description=description,
+            minutes=4,
+        )
         number_instance(dataset, index + 1)
         scanned = start + datetime.timedelta(seconds=0.05 * index)
         dataset.AcquisitionTime = _tm(scanned)
@@ -242,8 +258,16 @@ def instances(phantom: Phantom, export: Export | None = None) -> Iterator[tuple[
         dataset.ImageType = _image_type(export, vendor)
         frame_module(dataset, export)
         position = images.position(index)
-        plane_module(dataset, position, (*images.row, *images.column), (in_plane[0], in_plane[1]), thickness)
-        dataset.SliceLocation = _ds(position[2] if export.plane == "axial" else position @ normal)
+        plane_module(
+            dataset,
+            position=position.tolist(),
+            orientation=[*images.row.tolist(), *images.column.tolist()],
+            spacing=(in_plane[0], in_plane[1]),
+            thickness=thickness,
+        )
+        dataset.SliceLocation = _ds(
+            float(position[2]) if export.plane == "axial" else float(position @ normal)
+        )
         exposure_modules(dataset, chest, vendor)
         dataset.GantryDetectorTilt = _ds(export.tilt_deg)
         dataset.TableHeight = _ds(150 + chest.seed % 20)

@@ -37,8 +37,9 @@ _AXES: dict[Position, tuple[Vector, Vector]] = {
 class Export:
     """One series as the scanner writes it.
 
-    `position` is the patient's on the table; `flip_rows` and `flip_columns` store rows and columns in reverse,
-    with the orientation that goes with it; `reverse_instances` numbers the slices the other way round.
+    `position` is the patient's on the table; `flip_rows` and `flip_columns` store rows and columns in
+    reverse, with the orientation that goes with it; `reverse_instances` numbers the slices the other way
+    round.
     `tilt_deg` leans the gantry about x, so that the slices are sheared; `turn_x_deg` and `turn_z_deg`
     turn the whole image stack about x and z: these three resample the voxels. `padding` marks the corners
     outside of the reconstruction circle as PixelPaddingValue. `study` is the Study Instance UID

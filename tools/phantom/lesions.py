@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from tools.phantom.anatomy import Anatomy
-from tools.phantom.chest import Chest, Float32, Side
+from tools.phantom.chest import Bool, Chest, Field, Side
 
 Range = tuple[float, float]
 Lobe = Literal["upper", "middle", "lower"]
@@ -44,7 +44,8 @@ class Lesion:
     """An ellipsoid with a rough, soft margin, inside of one lung and, with `lobe`, of one lobe.
 
     `centre` (x, y, z) and `radii` in mm, `axes` the directions of the radii as rows, `hu` its density,
-    `margin_mm` how wide its edge is, `roughness` how far the edge wanders as a share of the radius.
+    `unevenness` its standard deviation, `margin_mm` how wide its edge is, `roughness` how far the edge
+    wanders as a share of the radius.
     """
 
     side: Side
@@ -52,6 +53,7 @@ class Lesion:
     radii: tuple[float, float, float]
     axes: tuple[tuple[float, float, float], ...]
     hu: float
+    unevenness: float
     margin_mm: float
     roughness: float
     lobe: Lobe | None = None
@@ -61,28 +63,27 @@ class Lesion:
         """No part of the lesion is further than this from its centre."""
         return max(self.radii) * (1 + 2.5 * self.roughness) + self.margin_mm
 
-    def presence(self, x: Float32, y: Float32, z: float, rough: Float32) -> Float32:
+    def presence(self, x: Field, y: Field, z: float, rough: Field) -> Field:
         """0 outside to 1 inside, 0.5 at the edge; `rough` is a unit random field at these points."""
-        offset = (
-            x - np.float32(self.centre[0]),
-            y - np.float32(self.centre[1]),
-            np.float32(z - self.centre[2]),
-        )
-        rho2 = np.float32(0)
-        for direction, radius in zip(self.axes, self.radii, strict=True):
-            along = sum(np.float32(d / radius) * o for d, o in zip(direction, offset, strict=True))
-            rho2 = rho2 + along * along
-        rho = np.sqrt(rho2) + np.float32(self.roughness) * np.clip(rough, -2.5, 2.5)
-        edge = (1 - rho) * np.float32(min(self.radii) / self.margin_mm) + np.float32(0.5)
-        t = np.clip(edge, 0, 1)
-        presence: Float32 = t * t * (3 - 2 * t)
+        offset = (x - self.centre[0], y - self.centre[1], z - self.centre[2])
+        rho2: Field = np.zeros((1, 1), np.float32)
+        for (dx, dy, dz), radius in zip(self.axes, self.radii, strict=True):
+            rho2 = rho2 + (dx / radius * offset[0] + dy / radius * offset[1] + dz / radius * offset[2]) ** 2
+        rho = np.sqrt(rho2) + self.roughness * np.clip(rough, -2.5, 2.5)
+        t = np.clip((1 - rho) * (min(self.radii) / self.margin_mm) + 0.5, 0, 1)
+        presence: Field = t * t * (3 - 2 * t)
         return presence
 
 
-def lobe_of(anatomy: Anatomy, side: Side, y: Float32, z: Float32) -> tuple[Float32, Float32]:
-    """Depth in mm below the oblique fissure, and height above the horizontal one (right only)."""
-    above = anatomy.horizontal_fissure(z) if side == "right" else np.full_like(z, 99)
-    return anatomy.lower_lobe_depth(y, z), above
+def lobe_depth(anatomy: Anatomy, side: Side, lobe: Lobe, y: Field, z: Field | float) -> Field:
+    """Distance in mm to the fissures that bound a lobe, positive inside."""
+    lower = anatomy.lower_lobe_depth(y, z)
+    if lobe == "lower":
+        return lower
+    if side == "left":
+        return -lower
+    middle = anatomy.middle_lobe_depth(y, z)
+    return np.minimum(-lower, middle if lobe == "middle" else -middle)
 
 
 def _axes(rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
@@ -90,7 +91,7 @@ def _axes(rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
     return tuple((float(a), float(b), float(c)) for a, b, c in q)
 
 
-def _points(anatomy: Anatomy, side: Side, rng: np.random.Generator) -> tuple[Float32, Float32]:
+def _points(anatomy: Anatomy, side: Side, rng: np.random.Generator) -> tuple[Field, Field]:
     """Random points of one lung [n, 3], and how deep they lie under the costal pleura [n]."""
     sign = 1 if side == "left" else -1
     points = np.stack(
@@ -107,7 +108,7 @@ def _points(anatomy: Anatomy, side: Side, rng: np.random.Generator) -> tuple[Flo
     return points, anatomy.cavity_depth(*points.T)
 
 
-def _pick(points: Float32, wanted: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
+def _pick(points: Field, wanted: Bool, rng: np.random.Generator) -> tuple[float, float, float]:
     chosen = points[wanted] if wanted.any() else points
     x, y, z = chosen[rng.integers(len(chosen))]
     return float(x), float(y), float(z)
@@ -132,8 +133,9 @@ def _ground_glass(
                 (diameter / 2, diameter / 2 * rng.uniform(0.8, 1), diameter / 2 * flat),
                 _axes(rng),
                 float(rng.uniform(*ranges.ground_glass_hu)),
+                70.0,
                 float(rng.uniform(*ranges.ground_glass_margin_mm)),
-                0.14,
+                0.25,
             )
         )
     return lesions
@@ -143,15 +145,11 @@ def _consolidation(
     anatomy: Anatomy, side: Side, ranges: DiseaseRanges, rng: np.random.Generator
 ) -> list[Lesion]:
     points, depth = _points(anatomy, side, rng)
-    below, above = lobe_of(anatomy, side, points[:, 1], points[:, 2])
-    lobes: list[tuple[Lobe, np.ndarray]] = [("lower", below > 12), ("upper", (below < -12) & (above > 12))]
-    if side == "right":
-        lobes.append(("middle", (below < -8) & (above < -8)))
+    lobes: tuple[Lobe, ...] = ("lower", "upper") if side == "left" else ("lower", "upper", "middle")
     lesions = []
     for share in (1.0, 0.55)[: 2 if rng.uniform() < ranges.consolidation_second else 1]:
-        lobe, inside = lobes[
-            int(rng.choice(len(lobes), p=[0.6, 0.4] if len(lobes) == 2 else [0.5, 0.3, 0.2]))
-        ]
+        lobe = lobes[int(rng.choice(len(lobes), p=(0.6, 0.4) if side == "left" else (0.5, 0.3, 0.2)))]
+        inside = lobe_depth(anatomy, side, lobe, points[:, 1], points[:, 2]) > 8
         diameter = rng.uniform(*ranges.consolidation_mm) * share
         lesions.append(
             Lesion(
@@ -160,6 +158,7 @@ def _consolidation(
                 (diameter / 2, diameter / 2 * rng.uniform(0.75, 1), diameter / 2 * rng.uniform(0.75, 1)),
                 _axes(rng),
                 float(rng.uniform(*ranges.consolidation_hu)),
+                25.0,
                 float(rng.uniform(*ranges.consolidation_margin_mm)),
                 0.10,
                 lobe,
@@ -183,6 +182,7 @@ def _nodules(
                 (radius, radius, radius),
                 _axes(rng),
                 float(rng.uniform(*ranges.nodule_hu)),
+                10.0,
                 0.8,
                 0.05,
             )

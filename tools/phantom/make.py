@@ -11,7 +11,7 @@ from tools.phantom.anatomy import anatomy_of
 from tools.phantom.chest import SLAB_MM, Chest, Phantom
 from tools.phantom.grid import Grid
 from tools.phantom.lesions import DiseaseRanges, draw
-from tools.phantom.paint import Painter, mask_of
+from tools.phantom.paint import Painter, Patient
 from tools.phantom.texture import Reconstruction
 from tools.phantom.trees import plant
 
@@ -35,10 +35,10 @@ def make_chest(chest: Chest, ranges: DiseaseRanges | None = None) -> Phantom:
         np.random.default_rng((chest.seed, 0xBEEF, part)) for part in range(4)
     )
     anatomy = anatomy_of(chest.seed)
-    trees = plant(anatomy, branching)
     lesions = draw(chest, anatomy, ranges or DiseaseRanges(), disease)
+    patient = Patient(anatomy, plant(anatomy, branching), lesions, chest.whiteout)
     grid = Grid.of(chest.matrix, chest.fov_mm)
-    painter = Painter(anatomy, trees, lesions, chest.whiteout, grid, tissue)
+    painter = Painter(patient, grid, tissue)
     scan = Reconstruction(chest.kernel, chest.matrix, chest.pixel_mm, chest.noise_hu)
 
     slices = int(painter.slabs * SLAB_MM // chest.slice_mm)
@@ -53,11 +53,11 @@ def make_chest(chest: Chest, ranges: DiseaseRanges | None = None) -> Phantom:
         for index, share in _share(slab, slices, chest.slice_mm):
             sums = open_slices.setdefault(index, [np.zeros_like(plane) for plane in planes])
             for total, plane in zip(sums, planes, strict=True):
-                total += np.float32(share) * plane
+                np.add(total, np.float32(share) * plane, out=total)
             if (slab + 1) * SLAB_MM >= (index + 1) * chest.slice_mm:
                 finished, shares, white = open_slices.pop(index)
                 hu[index] = np.clip(np.rint(scan(finished, white)), -1024, 3071)
-                mask[index] = mask_of(shares)
+                mask[index] = shares >= 0.5 - 1e-4
 
     isocentre = (
         round(place.uniform(-12, 12)),

@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from tools.phantom.chest import Float32, Kernel
+from tools.phantom.chest import Field, Float32, Kernel
+
+Interval = tuple[float, float]
 
 
 def _cubic_weights(position: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], Float32]:
@@ -35,26 +37,27 @@ class SmoothField:
         self,
         rng: np.random.Generator,
         scale_mm: float,
-        low: tuple[float, float, float],
-        high: tuple[float, float, float],
+        box: tuple[Interval, Interval, Interval],
+        y: Field,
+        x: Field,
     ) -> None:
-        """`low` and `high` are the corners (z, y, x) in mm of the box that it covers."""
-        self._scale = scale_mm
-        self._low = low
-        shape = [int(np.ceil((b - a) / scale_mm)) + 5 for a, b in zip(low, high, strict=True)]
-        # The weights' mean energy is 0.4792 an axis.
+        """Covers the box of (z, y, x) intervals in mm; `y` and `x` are the rows and columns wanted, 1-d."""
+        self._scale, self._low = scale_mm, box[0][0]
+        shape = [int(np.ceil((high - low) / scale_mm)) + 5 for low, high in box]
+        # The mean energy of the weights is 0.4792 an axis.
         self._lattice = rng.standard_normal(shape, dtype=np.float32) * np.float32(0.4792**-1.5)
+        self._rows = _cubic_weights((y.astype(np.float64) - box[1][0]) / scale_mm)
+        self._columns = _cubic_weights((x.astype(np.float64) - box[2][0]) / scale_mm)
 
-    def plane(self, z: float, y: Float32, x: Float32) -> Float32:
-        """The field at z on the rows `y` and columns `x` (1-d, mm, inside of the box): [y, x]."""
-        (iz, wz), (iy, wy), (ix, wx) = (
-            _cubic_weights((np.atleast_1d(at).astype(np.float64) - low) / self._scale)
-            for at, low in zip((z, y, x), self._low, strict=True)
-        )
-        sheet = np.einsum("k,kyx->yx", wz[0], self._lattice[iz[0]])
-        columns = sum(sheet[:, ix[:, k]] * wx[:, k] for k in range(4))
-        rows: Float32 = sum(columns[iy[:, k]] * wy[:, k, None] for k in range(4))
-        return rows
+    def plane(self, z: float) -> Field:
+        """The field at z (mm): [rows, columns]."""
+        at, weights = _cubic_weights(np.array([(z - self._low) / self._scale]))
+        sheet = np.einsum("k,kyx->yx", weights[0], self._lattice[at[0]])
+        at, weights = self._columns
+        sheet = sum(sheet[:, at[:, k]] * weights[:, k] for k in range(4))
+        at, weights = self._rows
+        plane: Field = sum(sheet[at[:, k]] * weights[:, k, None] for k in range(4))
+        return plane
 
 
 # Modulation transfer of the reconstruction kernels: 50 % in cycles/mm, and the lift of middle frequencies.

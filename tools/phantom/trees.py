@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from tools.phantom.anatomy import Anatomy
-from tools.phantom.chest import Float32, Side
+from tools.phantom.chest import SLAB_MM, Field, Float32, Side
 from tools.phantom.grid import Grid
 
 Float64 = npt.NDArray[np.float64]
-Tissue = Literal["vessel", "wall", "lumen"]
 
-TARGET_SPACING_MM = 13.0
+TARGET_SPACING_MM = 12.0
 PLEURA_MM = 5.0
-LEAF_RADIUS_MM = 0.55
+LEAF_RADIUS_MM = 0.6
 MURRAY = 2.7
 """Radii at a branching: parent^n = sum of children^n (Murray's law has 3 for ideal flow)."""
 BRONCHUS_FROM_MM = 0.95
@@ -31,9 +29,6 @@ class Tubes:
     start: Float64
     end: Float64
     radius: Float64
-
-    def thinner(self, by_mm: float, share: float) -> Tubes:
-        return Tubes(self.start, self.end, np.maximum(self.radius - by_mm, self.radius * share))
 
 
 def joined(*parts: Tubes) -> Tubes:
@@ -100,98 +95,103 @@ def grow(
 
 @dataclass(frozen=True, eq=False)
 class Trees:
-    """All tubes of a patient. `central` ones run outside of the lungs too."""
+    """All tubes of a patient: blood vessels, the walls of the airways (with their lumina), and the lumina."""
 
     vessels: Tubes
     walls: Tubes
     lumina: Tubes
-    central_vessels: Tubes
-    central_walls: Tubes
-    central_lumina: Tubes
 
 
 def plant(anatomy: Anatomy, rng: np.random.Generator) -> Trees:
-    """Grows the trees of both lungs from their hila."""
-    vessels, bronchi, trunks, airways = [], [], [], []
-    unit = anatomy.unit
-    carina = anatomy.carina
-    top = (0.0, 0.25 * anatomy.half_depth, anatomy.extent_mm + 10)
-    airways.append(path([top, carina], [9.0 * unit]))
-    trunk = (6.0 * unit, -0.18 * anatomy.half_depth, anatomy.z(0.60))
-    for side, sign in (("left", 1), ("right", -1)):
-        hilum = anatomy.hilum(side)  # type: ignore[arg-type]
-        artery = tuple(np.add(hilum, (0, -4, 3)))
-        vein = tuple(np.add(hilum, (0, -12, -14)))
-        for root, straightness in ((artery, 0.35), (vein, 0.5)):
-            tubes = Tubes(*grow(root, targets(anatomy, side, rng), straightness))  # type: ignore[arg-type]
-            vessels.append(tubes)
-            if root is artery:
-                thick = tubes.radius > BRONCHUS_FROM_MM
-                start, end, radius = tubes.start[thick], tubes.end[thick], tubes.radius[thick]
-                beside = np.array([-0.35 * sign, 0.85, 0.4])
-                beside = 1.9 * radius[:, None] * beside / np.linalg.norm(beside)
-                bronchi.append(Tubes(start + beside, end + beside, np.minimum(radius, 3.2)))
-        main = tuple(np.add(hilum, (-4 * sign, 4, 2)))
-        airways.append(path([carina, main], [6.5 * unit]))  # type: ignore[list-item]
-        trunks.append(path([trunk, artery], [9.5 * unit]))  # type: ignore[list-item]
-        trunks.append(path([(14.0 * unit, -0.05 * anatomy.half_depth, anatomy.z(0.5)), vein], [7.0 * unit]))  # type: ignore[list-item]
-        low = tuple(np.add(artery, (8 * sign, 14, -38)))
-        trunks.append(path([artery, low], [6.0 * unit]))  # type: ignore[list-item]
-    walls, central = joined(*bronchi), joined(*airways)
+    """Grows the trees of both lungs from their hila, and what joins them to the heart and the trachea."""
+    unit, depth = anatomy.unit, anatomy.half_depth
+    trunk, atrium = (6 * unit, -0.18 * depth, anatomy.z(0.60)), (14 * unit, -0.05 * depth, anatomy.z(0.5))
+    vessels = []
+    bronchi = []
+    airways = [path([(0.0, 0.25 * depth, anatomy.extent_mm + 10), anatomy.carina], [9 * unit])]
+    sides: tuple[tuple[Side, int], ...] = (("left", 1), ("right", -1))
+    for side, sign in sides:
+        x, y, z = anatomy.hilum(side)
+        artery, vein = (x, y - 4, z + 3), (x, y - 12, z - 14)
+        arteries = Tubes(*grow(artery, targets(anatomy, side, rng), straightness=0.35))
+        veins = Tubes(*grow(vein, targets(anatomy, side, rng), straightness=0.5))
+        vessels += [
+            arteries,
+            veins,
+            path([trunk, artery, (x + 8 * sign, y + 10, z - 35)], [9.5 * unit, 6 * unit]),
+            path([atrium, vein], [7 * unit]),
+        ]
+        thick = arteries.radius > BRONCHUS_FROM_MM
+        beside = np.array([-0.35 * sign, 0.85, 0.4]) * 1.9 * arteries.radius[thick, None]
+        bronchi.append(
+            Tubes(
+                arteries.start[thick] + beside,
+                arteries.end[thick] + beside,
+                np.minimum(arteries.radius[thick], 3.2),
+            )
+        )
+        airways.append(path([anatomy.carina, (x - 4 * sign, y + 4, z + 2)], [6.5 * unit]))
+    thin, wide = joined(*bronchi), joined(*airways)
     return Trees(
         vessels=joined(*vessels),
-        walls=walls,
-        lumina=walls.thinner(0.8, 0.62),
-        central_vessels=joined(*trunks),
-        central_walls=Tubes(central.start, central.end, central.radius + 1.3),
-        central_lumina=central,
+        walls=joined(thin, Tubes(wide.start, wide.end, wide.radius + 1.3)),
+        lumina=joined(Tubes(thin.start, thin.end, np.maximum(thin.radius - 0.8, 0.62 * thin.radius)), wide),
     )
+
+
+def _points_in(tubes: Tubes, step: float) -> tuple[Float32, Float32]:
+    """Points evenly spread in the tubes [n, 3], about `step` mm apart, and the volume of each in mm3."""
+    axis = tubes.end - tubes.start
+    length = np.linalg.norm(axis, axis=1)
+    axis = axis / length[:, None]
+    helper = np.where(np.abs(axis[:, 2:3]) < 0.8, (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
+    first = np.cross(axis, helper)
+    first /= np.linalg.norm(first, axis=1)[:, None]
+    second = np.cross(axis, first)
+
+    along = np.ceil(length / step).astype(np.int64)
+    around = np.ceil(np.pi * tubes.radius**2 / step**2).astype(np.int64)
+    counts = along * around
+    piece = np.repeat(np.arange(len(counts)), counts)
+    disc, ring = np.divmod(
+        np.arange(len(piece)) - np.repeat(np.cumsum(counts) - counts, counts), around[piece]
+    )
+    t = ((disc + 0.5) * (length / along)[piece]).astype(np.float32)
+    radius = (
+        np.sqrt(((ring + 0.5) / around[piece]).astype(np.float32)) * tubes.radius.astype(np.float32)[piece]
+    )
+    angle = (2.399963 * ring + 1.7 * disc).astype(np.float32)
+    frame = np.stack([tubes.start, axis, first, second], axis=1).astype(np.float32)[piece]
+    points = frame[:, 0] + frame[:, 1] * t[:, None]
+    points += frame[:, 2] * (radius * np.cos(angle))[:, None]
+    points += frame[:, 3] * (radius * np.sin(angle))[:, None]
+    volume = (np.pi * tubes.radius**2 * length / counts).astype(np.float32)[piece]
+    return points, volume
 
 
 class Cover:
     """Which share of each sample of a slab some tubes fill, by counting evenly spread points in them."""
 
-    def __init__(self, tubes: Tubes, grid: Grid, slabs: int, slab_mm: float) -> None:
-        step = 0.45 * min(grid.sample_mm, slab_mm)
-        axis = tubes.end - tubes.start
-        length = np.linalg.norm(axis, axis=1)
-        axis = axis / length[:, None]
-        helper = np.where(np.abs(axis[:, 2:3]) < 0.8, (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
-        first = np.cross(axis, helper)
-        first /= np.linalg.norm(first, axis=1)[:, None]
-        second = np.cross(axis, first)
+    def __init__(self, tubes: Tubes, grid: Grid, window: tuple[slice, slice], slabs: int) -> None:
+        """`window` is the rows and columns that are wanted."""
+        sample = grid.sample_mm**2 * SLAB_MM
+        points, volume = _points_in(tubes, step=0.45 * sample ** (1 / 3))
+        rows, columns = window
+        self._shape = (rows.stop - rows.start, columns.stop - columns.start)
+        half = grid.fov_mm / 2
+        column = np.floor((points[:, 0] + half) / grid.sample_mm).astype(np.int64) - columns.start
+        row = np.floor((points[:, 1] + half) / grid.sample_mm).astype(np.int64) - rows.start
+        slab = np.floor(points[:, 2] / SLAB_MM).astype(np.int64)
+        kept = (row >= 0) & (row < self._shape[0]) & (column >= 0) & (column < self._shape[1])
+        kept &= (slab >= 0) & (slab < slabs)
+        order = np.flatnonzero(kept)[np.argsort(slab[kept], kind="stable")]
+        self._sample = (row * self._shape[1] + column)[order]
+        self._share = volume[order] / np.float32(sample)
+        self._bounds = np.searchsorted(slab[order], np.arange(slabs + 1))
 
-        along = np.ceil(length / step).astype(int)
-        around = np.ceil(np.pi * tubes.radius**2 / step**2).astype(int)
-        counts = along * around
-        piece = np.repeat(np.arange(len(counts)), counts)
-        index = np.arange(len(piece)) - np.repeat(np.cumsum(counts) - counts, counts)
-        ring = index % around[piece]
-        t = (index // around[piece] + 0.5) / along[piece] * length[piece]
-        radius = tubes.radius[piece] * np.sqrt((ring + 0.5) / around[piece])
-        angle = 2.399963 * ring + 1.7 * (index // around[piece])
-        points = (
-            tubes.start[piece]
-            + axis[piece] * t[:, None]
-            + first[piece] * (radius * np.cos(angle))[:, None]
-            + second[piece] * (radius * np.sin(angle))[:, None]
-        )
-        share = np.pi * tubes.radius**2 * length / counts / (grid.sample_mm**2 * slab_mm)
-
-        column = np.floor((points[:, 0] + grid.fov_mm / 2) / grid.sample_mm).astype(np.int64)
-        row = np.floor((points[:, 1] + grid.fov_mm / 2) / grid.sample_mm).astype(np.int64)
-        slab = np.floor(points[:, 2] / slab_mm).astype(np.int64)
-        size = grid.samples
-        kept = (column >= 0) & (column < size) & (row >= 0) & (row < size) & (slab >= 0) & (slab < slabs)
-        order = np.argsort(slab[kept], kind="stable")
-        self._size = size
-        self._cell = (row[kept] * size + column[kept])[order]
-        self._share = share[piece[kept]][order]
-        self._bounds = np.searchsorted(slab[kept][order], np.arange(slabs + 1))
-
-    def plane(self, slab: int) -> Float32:
-        """The share 0 to 1 of each sample, [rows, columns]."""
+    def plane(self, slab: int) -> Field:
+        """The share 0 to 1 of each sample in the window."""
         part = slice(self._bounds[slab], self._bounds[slab + 1])
-        filled = np.bincount(self._cell[part], self._share[part], self._size**2)
-        share: Float32 = np.minimum(filled * 1.05, 1).astype(np.float32).reshape(self._size, self._size)
+        filled = np.bincount(self._sample[part], self._share[part], self._shape[0] * self._shape[1])
+        share: Field = np.minimum(filled * 1.1, 1).astype(np.float32).reshape(self._shape)
         return share

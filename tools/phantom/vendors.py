@@ -11,8 +11,8 @@ from tools.phantom.chest import Kernel
 class Vendor:
     """Strings and pixel formats of one make.
 
-    `kernels` and `algorithm` per kernel, `flavour` is the fourth value of ImageType, `intercept` of
-    the stored values, `padding` what fills the corners outside of the reconstruction circle when asked for.
+    `flavour` is the fourth value of ImageType, `intercept` the RescaleIntercept, `padding` the stored
+    value that fills the corners outside of the reconstruction circle when asked for. Lengths are in mm.
     """
 
     manufacturer: str
@@ -35,22 +35,78 @@ class Vendor:
 
 VENDORS = (
     Vendor(
-        "SIEMENS", "SOMATOM Phantom", "CTPHANTOM1", "syngo CT VA00A", {"soft": "B31f", "sharp": "B70f"},
-        "CT_SOM5 SPI", 12, False, -1024, 0, 1085.6, 595.0, 1.2, 38.4, 0.6, "ThorRoutine",
+        manufacturer="SIEMENS",
+        model="SOMATOM Phantom",
+        station="CTPHANTOM1",
+        software="syngo CT VA00A",
+        kernels={"soft": "B31f", "sharp": "B70f"},
+        flavour="CT_SOM5 SPI",
+        bits_stored=12,
+        signed=False,
+        intercept=-1024,
+        padding=0,
+        detector_mm=1085.6,
+        source_mm=595.0,
+        focal_spot_mm=1.2,
+        total_collimation_mm=38.4,
+        single_collimation_mm=0.6,
+        protocol="ThorRoutine",
     ),
     Vendor(
-        "GE MEDICAL SYSTEMS", "Revolution Phantom", "CTPHANTOM2", "00HW00.0", {"soft": "STANDARD", "sharp": "LUNG"},
-        None, 16, True, -1024, -2000, 949.0, 541.0, 1.2, 40.0, 0.625, "5.1 Chest Routine",
+        manufacturer="GE MEDICAL SYSTEMS",
+        model="Revolution Phantom",
+        station="CTPHANTOM2",
+        software="00HW00.0",
+        kernels={"soft": "STANDARD", "sharp": "LUNG"},
+        flavour=None,
+        bits_stored=16,
+        signed=True,
+        intercept=-1024,
+        padding=-2000,
+        detector_mm=949.0,
+        source_mm=541.0,
+        focal_spot_mm=1.2,
+        total_collimation_mm=40.0,
+        single_collimation_mm=0.625,
+        protocol="5.1 Chest Routine",
     ),
     Vendor(
-        "Philips", "Ingenuity Phantom", "CTPHANTOM3", "4.1.0", {"soft": "B", "sharp": "L"},
-        "HELIX", 12, False, -1024, 0, 1040.0, 570.0, 1.0, 40.0, 0.625, "Thorax Routine",
+        manufacturer="Philips",
+        model="Ingenuity Phantom",
+        station="CTPHANTOM3",
+        software="4.1.0",
+        kernels={"soft": "B", "sharp": "L"},
+        flavour="HELIX",
+        bits_stored=12,
+        signed=False,
+        intercept=-1024,
+        padding=0,
+        detector_mm=1040.0,
+        source_mm=570.0,
+        focal_spot_mm=1.0,
+        total_collimation_mm=40.0,
+        single_collimation_mm=0.625,
+        protocol="Thorax Routine",
     ),
     Vendor(
-        "TOSHIBA", "Aquilion Phantom", "CTPHANTOM4", "V0.00", {"soft": "FC08", "sharp": "FC52"},
-        None, 16, True, 0, -2048, 1072.0, 600.0, 0.9, 32.0, 0.5, "Chest Helical",
+        manufacturer="TOSHIBA",
+        model="Aquilion Phantom",
+        station="CTPHANTOM4",
+        software="V0.00",
+        kernels={"soft": "FC08", "sharp": "FC52"},
+        flavour=None,
+        bits_stored=16,
+        signed=True,
+        intercept=0,
+        padding=-2048,
+        detector_mm=1072.0,
+        source_mm=600.0,
+        focal_spot_mm=0.9,
+        total_collimation_mm=32.0,
+        single_collimation_mm=0.5,
+        protocol="Chest Helical",
     ),
-)  # fmt: skip
+)
 
 
 def vendor_of(seed: int) -> Vendor:
