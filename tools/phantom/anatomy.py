@@ -258,7 +258,8 @@ class Anatomy:
     def lung_depth(self, x: Field, y: Field, z: Field | float) -> Field:
         """Both lungs; x > 0 is the left one."""
         vertical = np.minimum(z - self.diaphragm(x, y), self.cupola(x, y) - z) * 0.75
-        return np.minimum(np.minimum(self.cavity_depth(x, y, z), vertical), -self.mediastinum_depth(x, y, z))
+        depth: Field = np.minimum(self.cavity_depth(x, y, z), vertical)
+        return np.minimum(depth, -self.mediastinum_depth(x, y, z))
 
     def lower_lobe_depth(self, y: Field, z: Field | float) -> Field:
         """Below the oblique fissure, which rises from front to back."""

@@ -33,6 +33,7 @@ def localizer(chest: Chest, export: Export | None = None) -> Dataset:
     dataset.ScanOptions = "SCOUT MODE"
     for name in (
         "CTDIvol",
+        "CTDIPhantomTypeCodeSequence",
         "SpiralPitchFactor",
         "TableFeedPerRotation",
         "RevolutionTime",
@@ -50,6 +51,7 @@ def localizer(chest: Chest, export: Export | None = None) -> Dataset:
         thickness=400.0,
     )
     dicom.hounsfield_module(dataset, vendor)
+    dataset.RescaleType = "US"
     dicom.pixel_module(
         dataset, np.rint(frontal).astype(np.int32) - 1000 - vendor.intercept, vendor, export.syntax
     )
@@ -68,6 +70,7 @@ def dose_sheet(chest: Chest, export: Export | None = None) -> Dataset:
     )
     dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER", "DOSE_REPORT"]
     dataset.ConversionType = "WSD"
+    dataset.PatientOrientation = ""
     dataset.InstanceNumber = 1
     sheet = np.zeros((256, 256), np.uint8)
     sheet[20:28, 16:140] = 200

@@ -49,6 +49,13 @@ def _ds(value: float) -> DSfloat:
     return DSfloat(round(float(value), 9) + 0.0, auto_format=True)
 
 
+def _code(value: str, meaning: str) -> Dataset:
+    """A code of the DICOM terminology (PS3.16)."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
+    return item
+
+
 def _tm(moment: datetime.datetime) -> str:
     return moment.strftime("%H%M%S.%f")
 
@@ -202,6 +209,7 @@ def exposure_modules(dataset: Dataset, chest: Chest, vendor: Vendor) -> None:
     dataset.XRayTubeCurrent = round(60 * dose)
     dataset.Exposure = round(30 * dose)
     dataset.CTDIvol = round(dose, 3)
+    dataset.CTDIPhantomTypeCodeSequence = [_code("113691", "IEC Body Dosimetry Phantom")]
     dataset.FilterType = "BODY FILTER"
     dataset.GeneratorPower = round(0.12 * 60 * dose)
     dataset.FocalSpots = _ds(vendor.focal_spot_mm)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,10 @@ def _share(slab: int, slices: int, slice_mm: float) -> Iterator[tuple[int, float
             yield index, overlap / slice_mm
 
 
-def make_chest(chest: Chest, ranges: DiseaseRanges | None = None) -> Phantom:
-    """The chest of one seed.
+def make_chest(
+    chest: Chest, ranges: DiseaseRanges | None = None, progress: Callable[[float], None] | None = None
+) -> Phantom:
+    """The chest of one seed; `progress` hears of the share that is done.
 
     The same seed in slices of 1, 2.5 and 5 mm is the same patient in the same scan: averaged to 5 mm they
     agree to rounding.
@@ -50,6 +52,8 @@ def make_chest(chest: Chest, ranges: DiseaseRanges | None = None) -> Phantom:
         density, diseased, area = painter.slab(slab)
         planes = grid.pixels(density), grid.pixels(diseased), scan.white(chest.seed, slab)
         lung_mm3 += area * SLAB_MM
+        if progress:
+            progress((slab + 1) / painter.slabs)
         for index, share in _share(slab, slices, chest.slice_mm):
             sums = open_slices.setdefault(index, [np.zeros_like(plane) for plane in planes])
             for total, plane in zip(sums, planes, strict=True):
