@@ -31,7 +31,7 @@ from appliance.intake import folder
 from appliance.intake.completeness import Sentinel
 from appliance.intake.desk import FileLost, FilePassed, IntakeDesk, SliceTaken
 from appliance.intake.parsing import Parsed
-from appliance.intake.watch import FilesSeen, Scanned, Watch
+from appliance.intake.watch import FilesSeen, Scanned, SentinelSeen, Watch
 from appliance.journal import Event, Journal, JournalReader
 from appliance.keeper import Keeper
 from appliance.known_answers import KnownAnswers
@@ -67,6 +67,7 @@ class EngineHung(Exception):
 
 Message = (
     FilesSeen
+    | SentinelSeen
     | Scanned
     | Parsed
     | EngineReady
@@ -132,6 +133,7 @@ class Daemon:
             rescan_s=config.rescan_s,
             hints=not polling,
             first_scan=journal.meta("first_scan_at") is None,
+            sentinel=sentinel,
         )
         self._pool = SlicePool(config.workers, config.worker_memory_mb, config.worker_timeout_s)
         self._desk = IntakeDesk(
@@ -140,7 +142,6 @@ class Daemon:
             SlicePlan(in_plane_mm=grid.spacing_mm[1:], grid=grid.size[1:]),
             post,
             tries=config.tries,
-            sentinel=sentinel,
             old_before_ns=(created - config.backlog_h * 3600) * 1e9,
         )
         self._reader = Reader(
@@ -206,7 +207,7 @@ class Daemon:
         if failure.exc_value is not None:
             self._messages.put(ThreadDied(name, failure.exc_value))
 
-    def _post_patiently(self, message: FilesSeen | Scanned) -> None:
+    def _post_patiently(self, message: FilesSeen | SentinelSeen | Scanned) -> None:
         """The watch alone can bring more than is worked off; everything else is bounded by what runs."""
         while self._messages.qsize() > WATCH_BACKLOG and not self._stopping:
             time.sleep(LOOP_S)
@@ -247,8 +248,9 @@ class Daemon:
     def _handle(self, message: Message) -> None:
         match message:
             case FilesSeen():
-                for path in self._desk.seen(message):
-                    self._keeper.sentinel_seen(path, message.at)
+                self._desk.seen(message)
+            case SentinelSeen(path, at):
+                self._keeper.sentinel_seen(path, at)
             case Parsed():
                 self._file_parsed(self._desk.parsed(message))
             case ReadingFinished():
@@ -289,7 +291,9 @@ class Daemon:
             self._journal.set_meta("first_scan_at", utc_now())
 
     def _series_ended(self) -> None:
+        """The light changes before the result is delivered."""
         self._counts = self._journal_reader.counts()
+        self._board.facts = self._facts()
         self._courier.wake()
 
     def _housekeep(self) -> None:

@@ -112,7 +112,8 @@ class Keeper:
         copy = one.take(taken.slice)
         kind = {Copy.NEW: "slice", Copy.SAME: "duplicate", Copy.REPLACES: "replaced"}[copy]
         self._recorder.note(Event("files", kind))
-        if copy is Copy.SAME and one.life.phase is not Phase.ENDED:
+        unchanged = copy is Copy.SAME and taken.slice.problem is None
+        if unchanged and one.life.phase is not Phase.ENDED:
             return
         one.last_slice_at = utc_now()
         self._step(one, SliceArrived(taken.seen_at))
@@ -135,7 +136,7 @@ class Keeper:
         for one in list(self._series.values()):
             due = next_tick(one.life, self._pace)
             if due is not None and now >= due:
-                self._step(one, Tick(now, self._desk.blocks(one.folders, due)))
+                self._step(one, Tick(now, self._blocked(one, now, due)))
         for arrival, problem in self._desk.overdue(now, self._pace.ceiling_s):
             self._end_file(arrival, problem)
 
@@ -206,6 +207,15 @@ class Keeper:
                 one.reading = None
             case Action.REOPEN:
                 self._reopen(one)
+
+    def _blocked(self, one: InFlight, now: float, due: float) -> bool:
+        """Whether files that may belong to a series that seems complete are still to be parsed.
+
+        A count needs no more files, a sentinel came after all of them, and quiet after those seen until then.
+        """
+        if one.life.evidence is CompletedBy.COUNT:
+            return False
+        return self._desk.blocks(one.folders, now if one.life.evidence else due)
 
     def _obey(self, sentinel: Path, one: InFlight) -> None:
         assert self._sentinel is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from typing import TextIO
 
 from appliance.findings.record import utc_now
@@ -44,9 +45,9 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     handler.setFormatter(_Lines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     _LOGGER.setLevel(level.upper())
-    # pydicom's warnings quote element values.
+    # pydicom's messages and warnings quote what a header says.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    logging.captureWarnings(False)
+    warnings.simplefilter("ignore")
 
 
 def event(name: str, level: int = logging.INFO, **fields: object) -> None:

@@ -14,6 +14,7 @@ import resource
 import select
 import signal
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
@@ -132,6 +133,8 @@ def _ending(exit_code: int) -> str:
 def _confine(daemon: int, memory: int) -> None:
     """Runs in a new worker, before its first task."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # pydicom's warnings quote what a header says, and this process shares the daemon's standard error.
+    warnings.simplefilter("ignore")
     for name in os.environ.keys() - _KEPT_ENVIRONMENT:
         del os.environ[name]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -12,7 +12,6 @@ from appliance import logs
 from appliance.imaging.isolation import SlicePool, WorkerLost
 from appliance.imaging.slices import NotDicom, Unreadable
 from appliance.intake import folder
-from appliance.intake.completeness import Sentinel
 from appliance.intake.parsing import Parse, Parsed, ParseQueue
 from appliance.intake.watch import FilesSeen
 from appliance.reasons import Reason
@@ -61,7 +60,6 @@ class IntakeDesk:
         post: Callable[[Parsed], None],
         *,
         tries: int,
-        sentinel: Sentinel | None,
         old_before_ns: float,
     ) -> None:
         """`old_before_ns`: files of the first scan that were modified before are left alone."""
@@ -69,7 +67,6 @@ class IntakeDesk:
         self._plan = plan
         self._headers_only = replace(plan, pixels=False)
         self._tries = tries
-        self._sentinel = sentinel
         self._old_before_ns = old_before_ns
         self._bad: dict[Path, _Bad] = {}
         self._lost: dict[Path, Problem] = {}
@@ -90,17 +87,12 @@ class IntakeDesk:
         """Whether the file at a path could not be read and is given time to become whole."""
         return path in self._bad
 
-    def seen(self, files: FilesSeen) -> list[Path]:
-        """Take in new or changed files; sentinels come back at once."""
-        sentinels = []
+    def seen(self, files: FilesSeen) -> None:
+        """Take in new or changed files."""
         for arrival in files.arrivals:
             self._bad.pop(arrival.path, None)
-            if self._sentinel and self._sentinel.matches(arrival.path):
-                sentinels.append(arrival.path)
-                continue
             old = files.first_scan and arrival.identity.mtime_ns < self._old_before_ns
             self._parsing.add(Parse(arrival, files.at, self._headers_only if old else self._plan))
-        return sentinels
 
     def read_again(self, arrival: Arrival, seen_at: float, *, tries: int = 0) -> None:
         """Read a file although it was read before."""

@@ -7,6 +7,7 @@ differ from what was told before.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -19,6 +20,7 @@ from watchdog.observers.api import BaseObserver
 
 from appliance import logs
 from appliance.intake import folder
+from appliance.intake.completeness import Sentinel
 from appliance.records import Arrival, FileIdentity
 
 SETTLE_S = 0.2
@@ -34,6 +36,14 @@ class FilesSeen:
     arrivals: tuple[Arrival, ...]
     at: float
     first_scan: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelSeen:
+    """The exporter wrote a sentinel; every file that was there before it has been told of."""
+
+    path: Path
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +63,14 @@ class Watch(threading.Thread):
     def __init__(
         self,
         root: Path,
-        post: Callable[[FilesSeen | Scanned], None],
+        post: Callable[[FilesSeen | SentinelSeen | Scanned], None],
         *,
         known: Iterable[tuple[str, FileIdentity]],
         mount: str | None,
         rescan_s: float,
         hints: bool,
         first_scan: bool,
+        sentinel: Sentinel | None,
     ) -> None:
         super().__init__(name="watch", daemon=True)
         self._root = root
@@ -69,6 +80,8 @@ class Watch(threading.Thread):
         self._rescan_s = rescan_s
         self._hints = hints
         self._first_scan = first_scan
+        self._sentinel = sentinel
+        self._sentinels: list[Path] = []
         self._lock = threading.Lock()
         self._dirty: dict[str, float] = {}
         self._wake = threading.Event()
@@ -118,8 +131,13 @@ class Watch(threading.Thread):
             ready = [path for path, since in self._dirty.items() if now - since >= SETTLE_S]
             for path in ready:
                 del self._dirty[path]
-        found = (folder.arrival(Path(path)) for path in ready)
-        self._tell((one for one in found if one is not None), first_scan=False)
+        found = [one for one in (folder.arrival(Path(path)) for path in ready) if one is not None]
+        self._tell(found, first_scan=False)
+        for sentinel in self._sentinels[:]:
+            # Events of files in a new folder may be missing.
+            with contextlib.suppress(OSError):
+                self._tell(folder.scan(sentinel.parent), first_scan=False)
+        self._tell_sentinels()
 
     def _rescan(self) -> None:
         started = time.monotonic()
@@ -141,6 +159,7 @@ class Watch(threading.Thread):
                 if self._stopping:
                     return
             self._tell(batch, first_scan=self._first_scan)
+            self._tell_sentinels()
             self._told = {path: identity for path, identity in self._told.items() if path in present}
             self._first_scan = False
         except folder.FolderDown as error:
@@ -153,10 +172,18 @@ class Watch(threading.Thread):
         self._post(Scanned(now, now - started, count, mount, down))
 
     def _tell(self, arrivals: Iterable[Arrival], *, first_scan: bool) -> None:
-        new = tuple(one for one in arrivals if self._told.get(str(one.path)) != one.identity)
+        new = [one for one in arrivals if self._told.get(str(one.path)) != one.identity]
+        self._told.update((str(one.path), one.identity) for one in new)
+        if self._sentinel is not None:
+            self._sentinels += [one.path for one in new if self._sentinel.matches(one.path)]
+            new = [one for one in new if not self._sentinel.matches(one.path)]
         if new:
-            self._told.update((str(one.path), one.identity) for one in new)
-            self._post(FilesSeen(new, time.monotonic(), first_scan))
+            self._post(FilesSeen(tuple(new), time.monotonic(), first_scan))
+
+    def _tell_sentinels(self) -> None:
+        for path in self._sentinels:
+            self._post(SentinelSeen(path, time.monotonic()))
+        self._sentinels.clear()
 
 
 class _Hints(FileSystemEventHandler):
