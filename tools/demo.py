@@ -139,13 +139,13 @@ class _Stage:
                 self._look()
                 time.sleep(0.5)
         self.console.print()
-        print_records(self.console, list(self.records.values()))
+        print_records(self.console, [self.records[uid] for uid in self.labels], self.labels)
 
     def _export(self, number: int, study: list[Planned], rate: float) -> None:
         with self._progress() as progress:
             for index, series in enumerate(study, 1):
-                self.labels[series.series_uid] = series.label
-                task = progress.add_task(f"Scanner exports {series.label}", total=len(series.files))
+                self.labels[series.series_uid] = label = f"{number}. {series.label}"
+                task = progress.add_task(f"Scanner exports {label}", total=len(series.files))
                 for _ in export(series, self.folder / "export" / f"study{number}" / f"series{index}", rate):
                     progress.advance(task)
                     self._look(progress)
@@ -199,7 +199,7 @@ class _Stage:
             said.append(RULES[record.reason].sentence)
         if record.revision and record.revision > 1:
             said.append(f"revision {record.revision}")
-        self.console.print(f"  {label}: {', '.join(said)}", highlight=False)
+        self.console.print(f"  {label}: {', '.join(said)}", highlight=False, soft_wrap=True)
 
 
 def _free_port(wanted: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -21,17 +21,25 @@ STYLES = {
 }
 
 
-def print_records(console: Console, records: Sequence[SeriesRecord]) -> None:
-    """A row for each series or file, then the sentences behind what needs attention, then the sums."""
+def print_records(
+    console: Console, records: Sequence[SeriesRecord], names: Mapping[str, str] | None = None
+) -> None:
+    """A row for each series or file, then the sentences behind what needs attention, then the sums.
+
+    `names` are better words for series UIDs.
+    """
+    names = names or {}
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("series", "outcome", "reason", "p", "size", "spacing mm"):
         table.add_column(name, justify="right" if name == "p" else "left", no_wrap=name != "reason")
     for record in records:
-        table.add_row(*_row(record), style=STYLES.get(record.outcome, "") if record.outcome else "cyan")
+        table.add_row(
+            *_row(record, names), style=STYLES.get(record.outcome, "") if record.outcome else "cyan"
+        )
     console.print(table)
     for record in records:
         if record.outcome in (Outcome.NOT_ANALYSED, Outcome.FAILED):
-            console.print(Text(f"{_name(record)}: {record.detail}"))
+            console.print(Text(f"{_name(record, names)}: {record.detail}"))
     sums = Counter(record.outcome or "in flight" for record in records)
     console.print(", ".join(f"{count} {words(name)}" for name, count in sorted(sums.items())) or "No series.")
     for notice in sorted({record.notice for record in records if record.notice}):
@@ -42,23 +50,25 @@ def words(code: str) -> str:
     return code.replace("_", " ")
 
 
-def _name(record: SeriesRecord) -> str:
+def _name(record: SeriesRecord, names: Mapping[str, str]) -> str:
     if record.series_uid is None:
         return record.path or ""
+    if record.series_uid in names:
+        return names[record.series_uid]
     return record.series_uid if len(record.series_uid) <= 16 else "…" + record.series_uid[-15:]
 
 
-def _row(record: SeriesRecord) -> list[Text]:
+def _row(record: SeriesRecord, names: Mapping[str, str]) -> list[Text]:
     outcome = words(record.outcome) if record.outcome else "in flight"
     revision = f" (revision {record.revision})" if record.revision and record.revision > 1 else ""
     return [
         Text(cell)
         for cell in (
-            _name(record),
+            _name(record, names),
             outcome + revision,
             words(record.reason) if record.reason else "",
             "" if record.probability is None else f"{record.probability:.3f}",
             "×".join(map(str, record.size or ())),
-            "×".join(f"{mm:.3g}" for mm in record.spacing_mm or ()),
+            "×".join(f"{mm:.3g}" for mm in dict.fromkeys(record.spacing_mm or ())),
         )
     ]
