@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
+
+ANSWER_S = 30
 
 FLAGS = (
     "--headless",
@@ -31,22 +34,16 @@ class Chromium:
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
         # The browser reads commands from descriptor 3 and writes answers to 4.
+        redirect = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
         self._process = subprocess.Popen(
-            [
-                "/bin/sh",
-                "-c",
-                f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}',
-                "sh",
-                program,
-                *FLAGS,
-                f"--user-data-dir={profile}",
-            ],
+            ["bash", "-c", redirect, "bash", program, *FLAGS, f"--user-data-dir={profile}"],
             pass_fds=(theirs_in, theirs_out),
             stderr=subprocess.DEVNULL,
         )
         os.close(theirs_in)
         os.close(theirs_out)
-        self._in = os.fdopen(ours_in, "rb")
+        self._in = ours_in
+        self._heard = b""
         self._out = os.fdopen(ours_out, "wb")
         self._number = 0
         self._session: str | None = None
@@ -71,11 +68,14 @@ class Chromium:
             self.events.append(answer)
 
     def _read(self) -> dict[str, Any]:
-        content = bytearray()
-        while (byte := self._in.read(1)) != b"\0":
-            assert byte, "the browser ended"
-            content += byte
-        return json.loads(content)
+        while b"\0" not in self._heard:
+            ready, _, _ = select.select([self._in], [], [], ANSWER_S)
+            assert ready, "the browser does not answer"
+            heard = os.read(self._in, 65536)
+            assert heard, "the browser ended"
+            self._heard += heard
+        message, self._heard = self._heard.split(b"\0", 1)
+        return json.loads(message)
 
     def open(self, url: str) -> None:
         self._call("Page.navigate", url=url)
@@ -116,5 +116,5 @@ class Chromium:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
-        self._in.close()
+        os.close(self._in)
         self._out.close()

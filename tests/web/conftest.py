@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from sample_facts import ready
+from sample_journal import ENDED, IN_FLIGHT, LiveBoard, record_end
+
+from appliance.journal import Journal
+from appliance.web.app import create_app
+from appliance.web.server import WebServer
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """Five series that ended, oldest first, and two in flight."""
+    journal = Journal(tmp_path / "journal.db")
+    for ended in ENDED:
+        record_end(journal, *ended)
+    for uid in IN_FLIGHT:
+        journal.series(uid, "1.2.826.0.2")
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def board() -> LiveBoard:
+    return LiveBoard(ready())
+
+
+@pytest.fixture
+def server(board: LiveBoard, journal: Journal) -> Iterator[WebServer]:
+    server = WebServer(create_app(board, journal.path), "127.0.0.1", 0)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def client(server: WebServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=10) as client:
+        yield client
