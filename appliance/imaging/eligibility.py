@@ -99,7 +99,10 @@ def pixel_problem(slices: Sequence[Slice]) -> Problem | None:
         (problem for problem in problems if problem.reason is reason),
         key=lambda problem: (-problems[problem], problem.detail),
     ).detail
-    return Problem(reason, f"{reasons[reason]} of {len(slices)} slices: {detail}")
+    example = min(
+        one.arrival.path.name for one in slices if one.problem is not None and one.problem.detail == detail
+    )
+    return Problem(reason, f"{reasons[reason]} of {len(slices)} slices, {example} for one: {detail}")
 
 
 def no_lung(headers: Sequence[Header], lungs: Sequence[LungSection], lung_min_ml: float) -> Problem | None:

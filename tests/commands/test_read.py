@@ -1,0 +1,181 @@
+"""scanlight read, as a user has it: a process, a tree of files, records and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+from tools.phantom import Chest, Export, make_chest, write_dose_sheet, write_localizer, write_series
+
+SmallChest = Callable[[str], list[Path]]
+
+
+def read(*words: str | Path) -> tuple[int, list[dict[str, Any]], str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance", "read", "--json", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def copies(files: list[Path], folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+    for file in files:
+        (folder / file.name).write_bytes(file.read_bytes())
+        made.append(folder / file.name)
+    return made
+
+
+def test_a_chest_is_read_with_its_geometry_and_digest(small_chest: SmallChest) -> None:
+    folder = small_chest("covid")[0].parent
+    code, (record,), errors = read(folder, "--digest")
+    assert (code, errors) == (0, "")
+    assert (record["outcome"], record["reason"], record["in_flight"]) == ("flagged", None, False)
+    assert record["size"] == [record["slices"], 128, 128]
+    assert record["spacing_mm"] == pytest.approx([5.0, 3.125, 3.125])
+    assert record["orientation"] == [1, 0, 0, 0, 1, 0]
+    assert len(record["hu_sha256"]) == 64
+    assert read(folder)[1][0]["hu_sha256"] is None
+    assert read(folder)[1][0]["reading_key"] == record["reading_key"]
+
+
+def test_companions_of_a_chest_are_skipped_with_their_geometry(tmp_path: Path) -> None:
+    chest = Chest(kind="clear", seed=1, matrix=64, slice_mm=5.0)
+    write_localizer(chest, tmp_path / "a", Export())
+    write_dose_sheet(chest, tmp_path / "b", Export())
+    code, records, _ = read(tmp_path)
+    assert code == 0
+    assert sorted((one["outcome"], one["reason"]) for one in records) == [
+        ("skipped", "derived"),
+        ("skipped", "localizer"),
+    ]
+
+
+def test_half_a_chest_is_not_analysed(small_chest: SmallChest, tmp_path: Path) -> None:
+    files = small_chest("clear")
+    copies(files[: len(files) // 2], tmp_path)
+    code, (record,), _ = read(tmp_path)
+    assert (code, record["outcome"], record["reason"]) == (3, "not_analysed", "incomplete_lung")
+
+
+def test_a_flag_stands_although_lung_is_cut_off(small_chest: SmallChest, tmp_path: Path) -> None:
+    files = small_chest("covid")
+    copies(files[: len(files) * 2 // 3], tmp_path / "a")
+    copies(files[len(files) // 3 :], tmp_path / "b")
+    outcomes = {read(tmp_path / half)[1][0]["outcome"] for half in "ab"}
+    assert "flagged" in outcomes
+    assert outcomes <= {"flagged", "not_analysed"}
+
+
+def test_a_chest_with_one_lung_whited_out_is_read(tmp_path: Path) -> None:
+    chest = Chest(kind="clear", seed=3, matrix=128, slice_mm=5.0, whiteout="right")
+    write_series(make_chest(chest), tmp_path, Export())
+    code, (record,), _ = read(tmp_path)
+    assert (code, record["reason"]) == (0, None)
+    assert record["probability"] is not None
+
+
+def test_a_damaged_slice_costs_its_series_and_names_the_file(small_chest: SmallChest, tmp_path: Path) -> None:
+    copies(small_chest("covid"), tmp_path / "whole")
+    broken = copies(small_chest("clear"), tmp_path / "broken")[20]
+    broken.write_bytes(broken.read_bytes()[:-1000])
+    code, records, _ = read(tmp_path)
+    outcomes = {one["outcome"]: one for one in records}
+    assert code == 3
+    assert set(outcomes) == {"flagged", "not_analysed"}
+    assert outcomes["not_analysed"]["reason"] == "damaged_pixels"
+    assert broken.name in outcomes["not_analysed"]["detail"]
+
+
+def test_a_missing_slice_is_refused(small_chest: SmallChest, tmp_path: Path) -> None:
+    files = small_chest("covid")
+    copies(files[:25] + files[26:], tmp_path)
+    code, (record,), _ = read(tmp_path)
+    assert (code, record["outcome"], record["reason"]) == (3, "not_analysed", "missing_slice")
+
+
+def test_what_only_claims_to_be_dicom_fails_and_what_does_not_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "scan.dcm").write_text("hello")
+    (tmp_path / "README.md").write_text("hello")
+    code, (record,), errors = read(tmp_path)
+    assert (code, record["outcome"], record["reason"]) == (3, "failed", "unreadable")
+    assert record["series_uid"] is None
+    assert record["path"] == str(tmp_path / "scan.dcm")
+    assert "1 other file" in errors
+
+
+def test_links_are_followed_and_copies_count_once(small_chest: SmallChest, tmp_path: Path) -> None:
+    for number, file in enumerate(small_chest("covid")):
+        (tmp_path / f"{number}").symlink_to(file)
+    copies(small_chest("covid")[:3], tmp_path / "again")
+    _, (record,), _ = read(tmp_path)
+    assert (record["outcome"], record["slices"]) == ("flagged", len(small_chest("covid")))
+
+
+def test_an_unknown_transfer_syntax_is_named(small_chest: SmallChest, tmp_path: Path) -> None:
+    for file in copies(small_chest("covid"), tmp_path):
+        dataset = pydicom.dcmread(file)
+        frame = b"\x00" * 100
+        dataset.PixelData = pydicom.encaps.encapsulate([frame])
+        dataset["PixelData"].VR = "OB"
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
+        dataset.save_as(file)
+    _, (record,), _ = read(tmp_path)
+    assert (record["outcome"], record["reason"]) == ("not_analysed", "unsupported_syntax")
+    assert "MPEG2" in record["detail"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["/nowhere/at/all"], [".", "--model", "x.onnx", "--bundle", "y"], [".", "--model", "x.onnx"], []],
+)
+def test_usage_errors_exit_with_2(words: list[str]) -> None:
+    code, records, errors = read(*words)
+    assert (code, records) == (2, [])
+    assert errors
+
+
+def test_a_table_for_people(small_chest: SmallChest) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance", "read", str(small_chest("covid")[0].parent)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+        env={**os.environ, "COLUMNS": "120"},
+    )
+    assert "flagged" in done.stdout
+    assert "not CSAC-Net" in done.stdout
+
+
+REAL = {
+    "cap-001": {None},
+    "covid-P001": {None},
+    "normal-001": {None},
+    "ge-tilt-variable-spacing": {"no_lung"},
+    "philips-tilt": {"no_lung"},
+    "philips-localizers": {"localizer"},
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_series(name: str, real_data: Callable[[str], Path]) -> None:
+    code, records, _ = read(real_data(name), "--digest")
+    assert code == 0
+    assert {one["reason"] for one in records} == REAL[name]
+    for one in records:
+        assert one["outcome"] in (("skipped",) if one["reason"] else ("flagged", "not_flagged"))
+        assert one["hu_sha256"] is not None
+        assert one["spacing_mm"] is not None
