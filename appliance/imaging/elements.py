@@ -124,7 +124,7 @@ def _usual(file: BinaryIO, data: bytes, wanted: Container[int], groups: Containe
     if data[128:132] != b"DICM":
         raise Unusual
     meta, position, _ = walk(data, 132, wanted=(TRANSFER_SYNTAX, MEDIA_SOP_CLASS), only_group=2)
-    meta_values = Encoded(meta, implicit=False)
+    meta_values = Encoded(meta)
     syntax = _one(meta_values.texts(TRANSFER_SYNTAX))
     source = file
     if syntax == DeflatedExplicitVRLittleEndian:
@@ -137,7 +137,7 @@ def _usual(file: BinaryIO, data: bytes, wanted: Container[int], groups: Containe
         raise Unusual
     elements, _, pixels = walk(data, position, wanted=wanted, groups=groups, implicit=implicit)
     place = PixelElement(source, *pixels) if pixels else None
-    return DataSet(meta_values, Encoded(elements, implicit), syntax, place)
+    return DataSet(meta_values, Encoded(elements), syntax, place)
 
 
 def read_by_pydicom(file: BinaryIO) -> DataSet:
@@ -185,9 +185,9 @@ def walk(
     elements: dict[int, tuple[bytes | None, bytes]] = {}
     end = len(data)
     while position < end:
-        tag, vr, begin, length = _element(data, position, implicit)
-        if only_group is not None and tag >> 16 != only_group:
+        if only_group is not None and int.from_bytes(data[position : position + 2], "little") != only_group:
             return elements, position, None
+        tag, vr, begin, length = _element(data, position, implicit)
         if tag in PIXEL_ELEMENTS:
             return elements, position, (PIXEL_ELEMENTS[tag], begin, length)
         if length == UNDEFINED_LENGTH:
@@ -257,9 +257,8 @@ def _skip_item(data: bytes, position: int, length: int, implicit: bool, depth: i
 class Encoded:
     """Values of elements as `walk` returns them. Raises Unusual for any that needs pydicom."""
 
-    def __init__(self, elements: Mapping[int, tuple[bytes | None, bytes]], implicit: bool) -> None:
+    def __init__(self, elements: Mapping[int, tuple[bytes | None, bytes]]) -> None:
         self._elements = elements
-        self._implicit = implicit
 
     def texts(self, tag: int) -> tuple[str, ...]:
         vr, value = self._elements.get(tag, _ABSENT)
@@ -269,13 +268,9 @@ class Encoded:
 
     def numbers(self, tag: int) -> tuple[float, ...]:
         vr, value = self._elements.get(tag, _ABSENT)
-        if not value:
-            return ()
-        if vr is None:
+        if vr is None and value:
             vr = b"US" if dictionary_VR(tag).startswith("US") else b"DS"
-        if vr in _DECIMAL:
-            return tuple([float(part) for part in _components(_plain(value))])
-        return tuple([float(number) for (number,) in _format(vr).iter_unpack(value)])
+        return _numbers(vr, value)
 
     def stored(self, tag: int) -> bytes:
         return self._elements.get(tag, _ABSENT)[1].rstrip(b" \0")
@@ -284,11 +279,8 @@ class Encoded:
         for tag in self._elements:
             if tag >> 16 == group and 0x10 <= tag & 0xFFFF <= 0xFF and self.stored(tag) == creator.encode():
                 vr, value = self._elements.get((tag << 8 | element) & 0xFFFF | group << 16, _ABSENT)
-                if vr in _DECIMAL:
-                    return float(_plain(value))
-                if value and (vr in _BINARY or vr in (None, b"UN")):
-                    return float(int.from_bytes(value, "little"))
-                return None
+                numbers = _numbers(b"SL" if vr in (None, b"UN") else vr, value)
+                return numbers[0] if len(numbers) == 1 else None
         return None
 
 
@@ -335,22 +327,27 @@ class Parsed:
         return tuple(value) if hasattr(value, "append") else (value,)
 
 
-def _format(vr: bytes) -> struct.Struct:
+def _numbers(vr: bytes | None, value: bytes) -> tuple[float, ...]:
+    if not value:
+        return ()
+    if vr in _DECIMAL:
+        return tuple([float(part) for part in _components(_plain(value))])
     if vr not in _BINARY:
         raise Unusual
-    return _BINARY[vr]
+    return tuple([float(number) for (number,) in _BINARY[vr].iter_unpack(value)])
 
 
 def _plain(value: bytes) -> str:
     """Text whose characters mean the same in every character set of PS3.3 C.12.1.1.2."""
-    if not value.isascii() or b"\x1b" in value:
+    text = value.rstrip(b" \0").decode("ascii")
+    if not text.isprintable():
         raise Unusual
-    return value.decode("ascii")
+    return text
 
 
 def _components(text: str) -> tuple[str, ...]:
     """The components of a value (PS3.5 6.4), none where all are empty."""
-    parts = tuple([part.strip(" \0") for part in text.split("\\")])
+    parts = tuple([part.rstrip(" \0").lstrip(" ") for part in text.split("\\")])
     return parts if any(parts) else ()
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from appliance.imaging.geometry import Stack
 from appliance.imaging.orientation import axes, is_transposed
-from appliance.imaging.resample import area_weights
+from appliance.imaging.resample import Weights, area_weights
 from appliance.reasons import Reason
 from appliance.records import Float32, LungSection, Problem, Volume
 from engines.spec import Grid
@@ -52,12 +52,10 @@ def model_volume(
 ) -> Volume | Problem:
     """The volume on the grid, or exceeds_grid where no place of the grid holds all lung.
 
-    `planes` [h, w] and `lungs` are in the order of `stack.heights`; the planes are on the grid's in-plane
-    spacing, centred on the image. Cells outside of the scan are filled; a cell that the stack covers in part
-    is the mean of that part.
+    `stack` is one without a problem; `planes` [h, w] and `lungs` are in the order of its `heights`, the
+    planes on the grid's in-plane spacing and centred on the image. Cells outside of the scan are filled; a
+    cell that the stack covers in part is the mean of that part.
     """
-    if stack.problem is not None:
-        return stack.problem
     along = axes(stack.orientation)
     transposed = is_transposed(stack.orientation)
     x, y = (along.rows, along.columns) if transposed else (along.columns, along.rows)
@@ -113,11 +111,11 @@ def _spacing(stack: Stack) -> float:
     return round((stack.heights[-1] - stack.heights[0]) / (len(stack.heights) - 1), 4)
 
 
-def _depth_weights(slices: int, spacing: float, cell: float) -> npt.NDArray[np.float64]:
-    """Dense [cells, slices], the first cell beginning at the inferior edge of the stack."""
+def _depth_weights(slices: int, spacing: float, cell: float) -> Weights:
+    """Weights [cells, slices], the first cell beginning at the inferior edge of the stack."""
     cells = max(1, math.ceil(slices * spacing / cell - 1e-6))
     edges = np.arange(slices + 1, dtype=np.float64) * spacing
-    return area_weights(edges, np.arange(cells + 1, dtype=np.float64) * cell).toarray()
+    return area_weights(edges, np.arange(cells + 1, dtype=np.float64) * cell)
 
 
 def _lung_run(lungs: Sequence[LungSection]) -> range:

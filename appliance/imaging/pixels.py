@@ -201,8 +201,9 @@ def hounsfield(header: Header, stored: Integers, into: Int16 | None = None) -> H
     offset = np.array(int(intercept) & 0xFFFF, np.uint16).view(np.int16) if intercept.is_integer() else None
     if fits and slope == 1 and offset is not None and stored.dtype.itemsize <= 2:
         words = stored.view(np.int16) if stored.dtype.itemsize == 2 else stored.astype(np.int16)
+        in_place = words if words.flags.writeable else None
         # The sum fits, so that what wraps on the way to it wraps back.
-        return Hounsfield(np.add(words, offset, out=words if into is None else into), low, high)
+        return Hounsfield(np.add(words, offset, out=in_place if into is None else into), low, high)
     exact = np.rint(stored * np.float64(slope) + intercept)
     low, high = float(exact.min()), float(exact.max())
     if low < _INT16.min or high > _INT16.max:
