@@ -31,10 +31,13 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The lock holds for every Python from 3.11 on; needs uv (pip install uv).
+# Both locks hold for every Python from 3.11 on: all that development needs, and what an appliance runs.
+# Needs uv (pip install uv).
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet pyproject.toml
+
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --extra dev --no-header --quiet \
-	    pyproject.toml --output-file requirements.lock --upgrade
+	$(COMPILE) --extra dev --upgrade --output-file requirements.lock
+	$(COMPILE) --constraint requirements.lock --output-file requirements-run.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -34,7 +34,8 @@ def test_all_errors_come_at_once_with_their_lines() -> None:
         "site.yaml, export_folder: is missing and has no default.",
         "site.yaml, line 1: export_foldr: there is no such setting; did you mean export_folder?",
         "site.yaml, line 2: state_folder: must be an absolute path, found 'here'.",
-        "site.yaml, line 3: listen: must be an address and a port, such as 127.0.0.1:8080, found 'localhost'.",
+        "site.yaml, line 3: listen: must be an address and a port, such as 127.0.0.1:8080,"
+        " found 'localhost'.",
         "site.yaml, line 4: workers: should be a valid integer, unable to parse string as an integer,"
         " found 'many'.",
     ]
