@@ -8,7 +8,6 @@ a pool of threads would only add a lock.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
@@ -48,7 +47,7 @@ STATIC = {
 
 
 class _Journal:
-    """The reader, opened when it is first used and opened again after an error."""
+    """The reader, opened in the thread that first uses it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -58,11 +57,7 @@ class _Journal:
         """Raises JournalError or sqlite3.Error."""
         if self._reader is None:
             self._reader = JournalReader(self._path)
-        try:
-            return query(self._reader)
-        except sqlite3.Error:
-            self.close()
-            raise
+        return query(self._reader)
 
     def events_after(self, event_id: int) -> list[tuple[int, Event]]:
         return self(lambda reader: reader.events_after(event_id))
@@ -70,7 +65,6 @@ class _Journal:
     def close(self) -> None:
         if self._reader is not None:
             self._reader.close()
-            self._reader = None
 
 
 def create_app(board: Board, journal: Path, heartbeat_limit_s: float = 10) -> Starlette:

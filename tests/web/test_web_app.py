@@ -224,6 +224,14 @@ def test_without_a_journal_the_state_is_still_told(
     assert "request_failed" in caplog.text
 
 
+def test_a_query_that_fails_is_no_end(client: httpx.Client, journal: Journal) -> None:
+    journal._db.execute("ALTER TABLE event RENAME TO elsewhere")
+    assert client.get("/metrics").status_code == 503
+    assert client.get("/api/series").status_code == 200
+    journal._db.execute("ALTER TABLE elsewhere RENAME TO event")
+    assert client.get("/metrics").status_code == 200
+
+
 def test_an_error_shows_and_logs_no_record(
     client: httpx.Client, journal: Journal, caplog: pytest.LogCaptureFixture
 ) -> None:
