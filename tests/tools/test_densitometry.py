@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 from engines.bundle import default_model
@@ -14,7 +15,7 @@ from tools.phantom import Chest, make_chest
 
 GRID = (80, 128, 128)
 VOXEL_MM = (5.0, 3.2, 3.2)
-SHARE = 0.005
+SHARE = 0.0015
 LITRES = 80 * 128 * 128 * 5.0 * 3.2 * 3.2 / 1e6
 
 
@@ -40,14 +41,13 @@ def by_hand(hu):
             np.flip(np.maximum.accumulate(np.flip(share, axis), axis), axis),
         )
 
-    smallest = ndimage.minimum_filter(between(-750, -300), size=(1, 3, 3), mode="nearest")
-    boxes = np.minimum(smallest[:-1], smallest[1:])
-    covered = np.maximum(np.pad(boxes, ((1, 0), (0, 0), (0, 0))), np.pad(boxes, ((0, 1), (0, 0), (0, 0))))
-    opened = ndimage.maximum_filter(covered, size=(1, 3, 3), mode="nearest")
+    boxes = sliding_window_view(between(-750, -300), (2, 4, 4)).min(axis=(3, 4, 5))
+    around = np.pad(boxes, ((1, 1), (3, 3), (3, 3)))
+    opened = sliding_window_view(around, (2, 4, 4)).max(axis=(3, 4, 5))
 
     wall = np.clip(cells(np.clip((hu + 300) / 50 + 0.5, 0, 1)) / 0.25, 0, 1)
-    around = np.minimum.reduce([*everywhere(wall, 1), *everywhere(wall, 2)])
-    enclosed = ndimage.minimum_filter(around, size=(1, 3, 3), mode="nearest")
+    walled = np.minimum.reduce([*everywhere(wall, 1), *everywhere(wall, 2)])
+    enclosed = ndimage.minimum_filter(walled, size=(1, 3, 3), mode="nearest")
 
     heatmap = cells(opened) * enclosed
     aerated = cells(between(-950, -750)) * enclosed
@@ -210,16 +210,16 @@ def test_no_flag_without_ground_glass_in_a_chest(engine, volume):
     ],
     ids=["vessel", "thin strand", "one slice", "foam outside", "blanket", "consolidation", "cavity"],
 )
-def test_what_is_not_ground_glass_of_15_mm_in_lung(engine, centre_mm, semi_axes_mm, density):
+def test_what_is_not_a_patch_of_ground_glass_in_lung(engine, centre_mm, semi_axes_mm, density):
     chest = simple_chest()
     chest[ellipsoid(centre_mm, semi_axes_mm)] = density
     assert engine.infer(ndimage.gaussian_filter(chest, (0, 0.4, 0.4))).probability < 0.05
 
 
 @pytest.mark.parametrize("offset_mm", [0.0, 1.3, 2.5])
-def test_a_patch_of_15_mm_is_seen_wherever_it_lies(engine, offset_mm):
+def test_a_patch_of_20_mm_is_seen_wherever_it_lies(engine, offset_mm):
     centre = (offset_mm, 20 + offset_mm, 80 - offset_mm)
-    chest, _ = with_lesion(simple_chest(), centre, 8.5)
+    chest, _ = with_lesion(simple_chest(), centre, 11)
     assert engine.infer(chest).heatmap.max() > 0.2
 
 
