@@ -72,7 +72,7 @@ class Export:
             if not -45.0 <= angle <= 45.0:
                 raise PhantomError(f"{name} is {angle:g} degrees: choose -45 to 45.")
         if self.tilt_deg and self.plane != "axial":
-            raise PhantomError("a gantry tilt needs axial slices: leave out either the tilt or the plane.")
+            raise PhantomError("a gantry tilt needs axial slices: leave out one of the two.")
         if self.tilt_deg and (self.turn_x_deg or self.turn_z_deg or "D" in self.position):
             raise PhantomError("a gantry tilt goes with a patient who lies supine or prone, not turned.")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tools.phantom.chest import Field, Float32
 
-FINEST_SAMPLE_MM = 1.6
+FINEST_SAMPLE_MM = 2.1
 """Pixels larger than this are averaged from smaller samples, so that thin structures keep their density."""
 
 
