@@ -21,18 +21,18 @@ from pathlib import Path
 from types import FrameType
 
 from appliance import logs
+from appliance.clock import utc_now
 from appliance.config import Config
 from appliance.delivery.courier import Courier, DeliveriesOpen
 from appliance.facts import Board, Facts, ModelFacts
 from appliance.findings.objects import ObjectStore
-from appliance.findings.record import utc_now
 from appliance.imaging.isolation import SlicePool
 from appliance.intake import folder
 from appliance.intake.completeness import Sentinel
 from appliance.intake.desk import FileLost, FilePassed, IntakeDesk, SliceTaken
 from appliance.intake.parsing import Parsed
 from appliance.intake.watch import FilesSeen, Scanned, SentinelSeen, Watch
-from appliance.journal import Event, Journal, JournalReader
+from appliance.journal import Journal, JournalReader
 from appliance.keeper import Keeper
 from appliance.known_answers import KnownAnswers
 from appliance.reader import AnswersChecked, EngineReady, Reader, ReadingFinished
@@ -276,7 +276,7 @@ class Daemon:
             case FilePassed(arrival):
                 self._recorder.note_file(arrival, "other")
             case FileLost(reason):
-                self._recorder.note(Event("worker_restarts", reason.removeprefix("worker_")))
+                self._recorder.count("worker_restarts", reason.removeprefix("worker_"))
 
     def _folder_scanned(self, scanned: Scanned) -> None:
         if scanned.down is not None and (self._scanned is None or self._scanned.down is None):

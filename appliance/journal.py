@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.findings.record import SeriesRecord, utc_now
+from appliance.clock import utc_now
+from appliance.findings.record import SeriesRecord
 from appliance.reasons import Outcome
 from appliance.records import FileIdentity
 

@@ -15,14 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from appliance import logs
+from appliance.clock import utc_now
 from appliance.facts import InProgress
-from appliance.findings.record import SeriesRecord, utc_now
+from appliance.findings.record import SeriesRecord
 from appliance.in_flight import InFlight
 from appliance.intake import folder
 from appliance.intake.completeness import CompletedBy, Pace, Sentinel
 from appliance.intake.desk import IntakeDesk, SliceTaken
 from appliance.intake.grouping import Copy
-from appliance.journal import Event, Journal, KnownFile, SeriesRow
+from appliance.journal import Journal, KnownFile, SeriesRow
 from appliance.lifecycle import (
     Action,
     Evidence,
@@ -111,7 +112,7 @@ class Keeper:
             logs.event("series_seen", series=header.series_uid, known=row.ended)
         copy = one.take(taken.slice)
         kind = {Copy.NEW: "slice", Copy.SAME: "duplicate", Copy.REPLACES: "replaced"}[copy]
-        self._recorder.note(Event("files", kind))
+        self._recorder.count("files", kind)
         unchanged = copy is Copy.SAME and taken.slice.problem is None
         if unchanged and one.life.phase is not Phase.ENDED:
             return
@@ -203,7 +204,7 @@ class Keeper:
                 self._record(one)
             case Action.DISCARD:
                 if one.reading is not None:
-                    self._recorder.note(Event("readings_superseded"))
+                    self._recorder.count("readings_superseded")
                 one.reading = None
             case Action.REOPEN:
                 self._reopen(one)
@@ -344,7 +345,7 @@ class Keeper:
         subject = str(arrival.path.relative_to(self._export_folder))
         row = self._journal.series(subject, None)
         record = unread_record(problem, path=subject, identity=arrival.identity)
-        self._recorder.note(Event("files", "unreadable"))
+        self._recorder.count("files", "unreadable")
         files: Sequence[KnownFile] = [KnownFile(str(arrival.path), arrival.identity, "unreadable", row.id)]
         self._ended(subject, self._recorder.record_unread(row, record, files))
 

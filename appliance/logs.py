@@ -8,7 +8,7 @@ import sys
 import warnings
 from typing import TextIO
 
-from appliance.findings.record import utc_now
+from appliance.clock import utc_now
 
 _LOGGER = logging.getLogger("scanlight")
 

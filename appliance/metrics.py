@@ -43,7 +43,7 @@ PROBABILITY = tuple(round(0.05 * step, 2) for step in range(1, 21))
 STAGES = ("parse", "volume", "queue", "infer", "record")
 """The steps whose time is measured; the keys of `timings_ms` in a record."""
 
-FILE_KINDS = ("slice", "duplicate", "replaced", "sentinel", "unreadable", "before_installation", OTHER)
+FILE_KINDS = ("slice", "duplicate", "replaced", "unreadable", "before_installation", OTHER)
 COMPLETED_BY = ("sentinel", "count", "quiet")
 DESTINATIONS = (results_folder.DESTINATION,)
 DELIVERY_RESULTS = ("delivered", "failed")

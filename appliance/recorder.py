@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from appliance.clock import utc_now, utc_text
 from appliance.delivery import results_folder
 from appliance.findings.identity import result_name
 from appliance.findings.objects import ObjectStore, render_heatmap
-from appliance.findings.record import SeriesRecord, utc_now
+from appliance.findings.record import SeriesRecord
 from appliance.in_flight import InFlight
 from appliance.journal import Event, Journal, KnownFile, SeriesRow
 from appliance.reading import ModelInUse, Reading, Rules, record_of
@@ -47,22 +49,23 @@ class Recorder:
         self._tries = tries
         self._retry_after_s = retry_after_s
         self._files: list[KnownFile] = []
-        self._events: list[Event] = []
+        self._counted: Counter[tuple[str, str]] = Counter()
 
-    def note(self, event: Event) -> None:
-        """Something was counted; it is written with the next flush."""
-        self._events.append(event)
+    def count(self, name: str, label: str = "") -> None:
+        """Something happened that is only counted; the sum since the last flush is written with the next."""
+        self._counted[name, label] += 1
 
     def note_file(self, arrival: Arrival, kind: str, series_id: int | None = None) -> None:
         """A file needs no more reading; until the next flush a restart would look at it again."""
         self._files.append(KnownFile(str(arrival.path), arrival.identity, kind, series_id))
-        self._events.append(Event("files", kind))
+        self.count("files", kind)
 
     def flush(self) -> None:
-        if self._files or self._events:
-            self._journal.add_files(self._files, self._events)
+        if self._files or self._counted:
+            events = [Event(name, label, value=n) for (name, label), n in self._counted.items()]
+            self._journal.add_files(self._files, events)
             self._files.clear()
-            self._events.clear()
+            self._counted.clear()
 
     def record(self, one: InFlight, model: ModelInUse) -> SeriesRecord | None:
         """Record the reading of a series as its next revision; None when the same reading is on record."""
@@ -151,8 +154,7 @@ class Recorder:
         tries = self._journal.series(row.subject, row.study_uid).tries
         doublings = min(max(0, tries - self._tries), 20)
         delay = timedelta(seconds=min(self._retry_after_s * 2**doublings, LONGEST_DELAY_S))
-        due = (datetime.now(UTC) + delay).isoformat(timespec="milliseconds")
-        return due.replace("+00:00", "Z")
+        return utc_text(datetime.now(UTC) + delay)
 
 
 def _files_of(one: InFlight) -> list[KnownFile]:

@@ -31,7 +31,10 @@ def expected() -> dict[str, object]:
 
 
 def _rounded(answer: Answer) -> Answer:
-    place = answer.centroid_mm and tuple(round(mm, 1) for mm in answer.centroid_mm)
+    place = None
+    if answer.centroid_mm is not None:
+        x, y, z = answer.centroid_mm
+        place = (round(x, 1), round(y, 1), round(z, 1))
     return replace(
         answer,
         mean_hu=round(answer.mean_hu, 2),

@@ -140,6 +140,21 @@ def _usual(file: BinaryIO, data: bytes, wanted: Container[int], groups: Containe
     return DataSet(meta_values, Encoded(elements), syntax, place)
 
 
+class _Within:
+    """A file of which no more is asked for than there is: a falsified length would take that much memory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        at = file.tell()
+        self._size = file.seek(0, io.SEEK_END)
+        file.seek(at)
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._size - self._file.tell())
+        return self._file.read(left if size < 0 else min(size, left))
+
+
 def read_by_pydicom(file: BinaryIO) -> DataSet:
     """The same of any file that pydicom can parse, with or without preamble; raises what pydicom raises."""
     pixels: list[tuple[str, int, int]] = []
@@ -150,7 +165,7 @@ def read_by_pydicom(file: BinaryIO) -> DataSet:
         pixels.append((PIXEL_ELEMENTS[tag], file.tell(), length))
         return True
 
-    dataset = read_partial(file, stop_when=stop, force=True)
+    dataset = read_partial(cast(BinaryIO, _Within(file)), stop_when=stop, force=True)
     implicit, little = dataset.original_encoding
     inferred = (
         ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian

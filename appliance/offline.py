@@ -1,0 +1,122 @@
+"""The pipeline once over a tree of DICOM files, without daemon or state: for `scanlight read` and notebooks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from appliance.findings.record import SeriesRecord
+from appliance.imaging.isolation import SlicePool, WorkerLost
+from appliance.imaging.slices import NotDicom, Unreadable
+from appliance.intake import folder
+from appliance.intake.grouping import group
+from appliance.reading import ModelInUse, Rules, engine_failed, failed, read_series, record_of, unread_record
+from appliance.reasons import Reason
+from appliance.records import Arrival, Problem, Slice, SlicePlan
+from engines.protocol import Engine, EngineError
+
+Progress = Callable[[str, int, int], None]
+"""Told of each file: what is going on, how many files are done, and how many there are."""
+
+
+@dataclass(slots=True)
+class TreeReader:
+    """Reads headers of all files first, to know which belong together; then one series at a time.
+
+    `window` files are handed to the pool at a time; `others` counts the files that are no DICOM.
+    """
+
+    engine: Engine
+    rules: Rules
+    pool: SlicePool
+    window: int
+    keep_native: bool = False
+    progress: Progress = lambda what, done, total: None
+    others: int = 0
+    _headers: dict[str, list[Slice]] = field(default_factory=dict)
+
+    def records(self, roots: Sequence[Path]) -> Iterator[SeriesRecord]:
+        """The record of every series, and of every file that claims to be DICOM and cannot be read."""
+        grid = self.engine.spec.grid
+        plan = SlicePlan(grid.spacing_mm[1:], grid.size[1:], self.keep_native)
+        arrivals = {one.path: one for root in roots for one in _files(root)}
+        headers_only = replace(plan, pixels=False)
+        for done, (path, result) in enumerate(self._in_workers(arrivals, headers_only), 1):
+            self.progress("Finding series", done, len(arrivals))
+            match result:
+                case Slice():
+                    self._headers.setdefault(result.header.series_uid, []).append(result)
+                case NotDicom():
+                    self.others += 1
+                case FileNotFoundError():
+                    pass
+                case _:
+                    yield unread_record(_problem(result), path=str(path))
+        total = sum(len(headers) for headers in self._headers.values())
+        done = 0
+        for headers in self._headers.values():
+            slices = []
+            for one in self._slices(headers, plan):
+                done += 1
+                self.progress("Reading", done, total)
+                slices.append(one)
+            yield self._read(slices, headers[0].header.series_uid)
+
+    def _slices(self, headers: Sequence[Slice], plan: SlicePlan) -> Iterator[Slice]:
+        known = {one.arrival.path: one for one in headers}
+        for path, result in self._in_workers(known, plan):
+            if isinstance(result, Slice):
+                yield result
+            else:
+                yield replace(known[path], problem=_problem(result))
+
+    def _read(self, slices: Sequence[Slice], series_uid: str) -> SeriesRecord:
+        # A file that was replaced meanwhile may belong to another series now.
+        mine = group(slices).get(series_uid, slices)
+        try:
+            reading = read_series(mine, self.engine, self.rules)
+        except EngineError as error:
+            reading = failed(engine_failed(error), mine)
+        model = ModelInUse(self.engine.spec, self.engine.digest, self.engine.identity)
+        return record_of(reading, mine, model, self.rules)
+
+    def _in_workers(
+        self, paths: Iterable[Path], plan: SlicePlan
+    ) -> Iterator[tuple[Path, Slice | BaseException]]:
+        waiting: deque[tuple[Path, Future[Slice]]] = deque()
+        for path in paths:
+            waiting.append((path, self.pool.submit(path, plan)))
+            if len(waiting) > self.window:
+                yield _result(*waiting.popleft())
+        while waiting:
+            yield _result(*waiting.popleft())
+
+
+def _result(path: Path, future: Future[Slice]) -> tuple[Path, Slice | BaseException]:
+    error = future.exception()
+    return (path, future.result() if error is None else error)
+
+
+def _files(root: Path) -> Iterator[Arrival]:
+    if root.is_dir():
+        yield from folder.scan(root, follow_links=True)
+    else:
+        found = folder.arrival(root.resolve())
+        if found is not None:
+            yield found
+
+
+def _problem(error: BaseException) -> Problem:
+    match error:
+        case Unreadable() | WorkerLost():
+            return error.problem
+        case FileNotFoundError():
+            return Problem(Reason.FILES_GONE, "The file vanished while it was read: run the command again.")
+        case OSError():
+            why = error.strerror or type(error).__name__
+            return Problem(Reason.UNREADABLE, f"The file cannot be read ({why}): check its permissions.")
+        case _:
+            raise error

@@ -1,0 +1,150 @@
+"""The intake desk with real files, real workers and real faults."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from poison import PoisonPool
+
+from appliance.intake import folder
+from appliance.intake.desk import FileLost, FilePassed, IntakeDesk, SliceTaken
+from appliance.intake.parsing import Parsed
+from appliance.intake.watch import FilesSeen
+from appliance.reasons import Reason
+from appliance.records import SlicePlan
+
+PLAN = SlicePlan(in_plane_mm=(3.2, 3.2), grid=(128, 128))
+TRIES = 3
+
+
+class Desk:
+    def __init__(self, pool: PoisonPool, old_before_ns: float = 0) -> None:
+        self.posted: queue.Queue[Parsed] = queue.Queue()
+        self.desk = IntakeDesk(pool, 1, PLAN, self.posted.put, tries=TRIES, old_before_ns=old_before_ns)
+
+    def see(self, *paths: Path, first_scan: bool = False) -> None:
+        arrivals = tuple(one for one in map(folder.arrival, paths) if one)
+        self.desk.seen(FilesSeen(arrivals, time.monotonic(), first_scan))
+
+    def results(self) -> list[SliceTaken | FilePassed | FileLost]:
+        found = []
+        while len(self.desk):
+            result = self.desk.parsed(self.posted.get(timeout=30))
+            if result is not None:
+                found.append(result)
+        return found
+
+
+@pytest.fixture
+def pool() -> Iterator[PoisonPool]:
+    with PoisonPool() as pool:
+        yield pool
+
+
+def copy(file: Path, target: Path) -> Path:
+    target.write_bytes(file.read_bytes())
+    return target
+
+
+SmallChest = Callable[[str], list[Path]]
+
+
+def test_a_poisoned_file_is_tried_behind_the_others_and_named_in_the_end(
+    pool: PoisonPool, small_chest: SmallChest, tmp_path: Path
+) -> None:
+    files = small_chest("clear")
+    poisoned = copy(files[0], tmp_path / "crash-1.dcm")
+    good = [copy(file, tmp_path / file.name) for file in files[1:6]]
+    desk = Desk(pool)
+    desk.see(poisoned, *good)
+    results = desk.results()
+    lost = [one for one in results if isinstance(one, FileLost)]
+    taken = [one for one in results if isinstance(one, SliceTaken)]
+    assert [one.reason for one in lost] == [Reason.WORKER_CRASHED] * TRIES
+    assert [one.slice.problem is not None for one in taken] == [False] * 5 + [True]
+    assert taken[-1].slice.header.series_uid == taken[0].slice.header.series_uid
+    assert pool.submitted[-TRIES:] == [poisoned.name] * TRIES
+
+
+def test_a_file_that_changed_while_it_was_read_counts_as_it_is_now(
+    pool: PoisonPool, small_chest: SmallChest, tmp_path: Path
+) -> None:
+    path = copy(small_chest("clear")[0], tmp_path / "a.dcm")
+    desk = Desk(pool)
+    desk.see(path)
+    copy(small_chest("clear")[1], path)
+    (taken,) = desk.results()
+    assert isinstance(taken, SliceTaken)
+    assert taken.slice.arrival == folder.arrival(path)
+
+
+def test_a_bad_file_is_given_time_and_forgiven_when_it_changes(
+    pool: PoisonPool, small_chest: SmallChest, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_text("half a file")
+    desk = Desk(pool)
+    desk.see(path)
+    assert desk.results() == []
+    assert desk.desk.holds(path)
+    assert desk.desk.overdue(time.monotonic(), after_s=60) == []
+    copy(small_chest("clear")[0], path)
+    desk.see(path)
+    assert [type(one) for one in desk.results()] == [SliceTaken]
+    assert desk.desk.overdue(time.monotonic() + 100, after_s=60) == []
+
+
+def test_a_bad_file_that_stays_is_told_once(pool: PoisonPool, tmp_path: Path) -> None:
+    path = tmp_path / "a.dcm"
+    path.write_text("no DICOM")
+    desk = Desk(pool)
+    desk.see(path)
+    assert desk.results() == []
+    ((arrival, problem),) = desk.desk.overdue(time.monotonic() + 61, after_s=60)
+    assert (arrival.path, problem.reason) == (path, Reason.UNREADABLE)
+    assert desk.desk.overdue(time.monotonic() + 100, after_s=60) == []
+
+
+def test_of_an_old_file_only_the_header_is_read(
+    pool: PoisonPool, small_chest: SmallChest, tmp_path: Path
+) -> None:
+    path = copy(small_chest("clear")[0], tmp_path / "crash-if-pixels-are-read.dcm")
+    desk = Desk(pool, old_before_ns=time.time_ns() + 1e12)
+    desk.see(path, first_scan=True)
+    (taken,) = desk.results()
+    assert isinstance(taken, SliceTaken)
+    assert taken.old
+    assert taken.slice.plane is None
+
+
+def test_files_that_wait_block_their_folder_until_they_were_seen(
+    pool: PoisonPool, small_chest: SmallChest, tmp_path: Path
+) -> None:
+    path = copy(small_chest("clear")[0], tmp_path / "a.dcm")
+    desk = Desk(pool)
+    before = time.monotonic()
+    desk.see(path)
+    assert desk.desk.blocks({tmp_path}, time.monotonic())
+    assert not desk.desk.blocks({tmp_path}, before - 1)
+    assert not desk.desk.blocks({tmp_path / "other"}, time.monotonic())
+    desk.results()
+    assert not desk.desk.blocks({tmp_path}, time.monotonic())
+
+
+def test_a_file_that_is_none_of_ours_passes_and_one_that_vanished_is_nothing(
+    pool: PoisonPool, tmp_path: Path
+) -> None:
+    note, gone = tmp_path / "note.txt", tmp_path / "gone.dcm"
+    note.write_text("hello")
+    gone.write_text("hello")
+    desk = Desk(pool)
+    arrivals = tuple(one for one in map(folder.arrival, (note, gone)) if one)
+    gone.unlink()
+    desk.desk.seen(FilesSeen(arrivals, time.monotonic()))
+    (passed,) = desk.results()
+    assert isinstance(passed, FilePassed)
+    assert passed.arrival.path == note

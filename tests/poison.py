@@ -1,0 +1,43 @@
+"""Workers that really crash, hang and take too much memory on the files that are named so."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+from appliance.imaging.isolation import SlicePool
+from appliance.records import Slice, SlicePlan
+
+
+def crash() -> None:
+    ctypes.string_at(0)
+
+
+def hang() -> None:
+    time.sleep(600)
+
+
+def gorge() -> None:
+    hoard = []
+    while True:
+        hoard.append(bytearray(64 << 20))
+
+
+POISONS = {"crash": crash, "hang": hang, "gorge": gorge}
+
+
+class PoisonPool(SlicePool):
+    """Reads headers as ever; pixels of a file whose name starts with a poison's get that poison instead."""
+
+    def __init__(self) -> None:
+        super().__init__(workers=1, memory_mb=512, timeout_s=1.0)
+        self.submitted: list[str] = []
+
+    def submit(self, path: Path, plan: SlicePlan) -> Future[Slice]:
+        self.submitted.append(path.name)
+        poison = POISONS.get(path.name.split("-", maxsplit=1)[0])
+        if poison is not None and plan.pixels:
+            return self.call(poison)  # type: ignore[arg-type]
+        return super().submit(path, plan)
