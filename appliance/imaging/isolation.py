@@ -1,26 +1,27 @@
 """Worker processes for files that nobody vouches for: what a file does to its worker costs that file alone.
 
 A worker is forked from a clean server process, so that it has nothing of the daemon's memory, and gives up
-what it does not need: environment, core dumps, memory beyond a limit. A crash, a hang and a memory hog each
-end as `WorkerLost` on the one future, while the neighbours go on.
+what it does not need: environment, core dumps, memory beyond a limit. It has a pipe of its own and one task
+at a time, so whoever ends early (a crash, a hang, a memory hog) is known by the end of its pipe, takes one
+future with it as `WorkerLost`, and is replaced when there is something to do. No lock is shared with it.
 """
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import resource
 import select
 import signal
 import threading
-import warnings
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
-
-from pebble import ProcessExpired, ProcessPool
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from appliance.imaging.slices import read_slice
 from appliance.reasons import Reason
@@ -30,7 +31,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _KEPT_ENVIRONMENT: Final = frozenset(("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV"))
-_PR_SET_PDEATHSIG = 1
+_START_S: Final = 60.0
+_OUT_OF_MEMORY: Final = 86
+"""The exit code of a worker whose task asked for more memory than it may have."""
 
 
 class WorkerLost(Exception):
@@ -41,78 +44,158 @@ class WorkerLost(Exception):
         self.problem = Problem(reason, detail)
 
 
-class WorkerPool:
-    """Runs functions in worker processes, one task a worker at a time.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    future: Future[Any]
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
 
-    `memory_mb` is what a task may take beyond the idle worker, `timeout_s` how long it may run. Futures end
-    with the function's result or exception, or with WorkerLost.
+
+class _Worker:
+    """One process, the daemon's end of its pipe, and the task that it is at."""
+
+    def __init__(self, memory_mb: int) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(
+            target=_serve, args=(theirs, os.getpid(), memory_mb << 20), name="slice worker", daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        self.task: _Task | None = None
+        self.deadline = 0.0
+
+    def end(self) -> int:
+        """Ends the process if it still runs; the exit code, negative for a signal."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+        return self.process.exitcode or 0
+
+
+class WorkerPool:
+    """Runs functions in up to `workers` processes.
+
+    `memory_mb` is what a task may take beyond an idle worker, `timeout_s` how long it may run. Futures end
+    with the function's result or exception, or with WorkerLost. Callbacks run in the pool's thread.
     """
 
     def __init__(self, workers: int, memory_mb: int = 1024, timeout_s: float = 5) -> None:
-        self._workers = workers
+        self._limit = workers
         self._memory_mb = memory_mb
         self._timeout_s = timeout_s
-        self._lock = threading.Lock()
-        self._closed = False
-        self._pool = self._start()
+        self._waiting: deque[_Task] = deque()
+        self._workers: list[_Worker] = []
+        self._closing = False
+        self._wake_end, self._wake = multiprocessing.Pipe(duplex=False)
+        self._thread = threading.Thread(target=self._run, name="worker pool", daemon=True)
+        self._thread.start()
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Schedules `function`, which like its arguments must be picklable."""
-        with self._lock:
-            if not self._closed and not self._pool.active:
-                # Every worker was killed from outside: pebble gives such a pool up.
-                self._pool.join()
-                self._pool = self._start()
-            task = self._pool.schedule(function, args=args, kwargs=kwargs, timeout=self._timeout_s)
-        result: Future[T] = Future()
-        result.set_running_or_notify_cancel()
-        task.add_done_callback(lambda done: self._settle(done, result))
-        return result
+        """Runs `function` in a worker; it and its arguments must be picklable."""
+        future: Future[T] = Future()
+        self._waiting.append(_Task(future, function, args, kwargs))
+        self._wake.send_bytes(b"\0")
+        return future
 
     def warm(self) -> None:
-        """Waits until the workers run and have imported what they need."""
-        for started in [self.call(os.getpid) for _ in range(self._workers)]:
+        """Waits until all workers run and have imported what they need."""
+        for started in [self.call(time.sleep, 0.01) for _ in range(self._limit)]:
             started.result()
 
     def close(self) -> None:
-        """Ends the workers; tasks that have not ended are cancelled."""
-        with self._lock:
-            self._closed = True
-            self._pool.stop()
-        self._pool.join()
+        """Ends the workers; what they have not finished is cancelled."""
+        self._closing = True
+        self._wake.send_bytes(b"\0")
+        self._thread.join()
 
-    def __enter__(self) -> WorkerPool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _start(self) -> ProcessPool:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
-        return ProcessPool(
-            max_workers=self._workers,
-            context=context,
-            initializer=_confine,
-            initargs=(os.getpid(), self._memory_mb << 20),
-        )
+    def _run(self) -> None:
+        while not self._closing:
+            self._dispatch()
+            for ready in wait([self._wake_end, *(worker.pipe for worker in self._workers)], self._patience()):
+                if ready is self._wake_end:
+                    self._wake_end.recv_bytes()
+                else:
+                    self._hear(next(worker for worker in self._workers if worker.pipe is ready))
+            for worker in list(self._workers):
+                if worker.task is not None and time.monotonic() >= worker.deadline:
+                    self._lose(worker, Reason.WORKER_TIMEOUT, f"took longer than {self._timeout_s:g} s")
+        for worker in self._workers:
+            worker.end()
+            if worker.task is not None:
+                worker.task.future.set_exception(CancelledError())
+        for task in self._waiting:
+            task.future.cancel()
 
-    def _settle(self, done: Future[T], result: Future[T]) -> None:
+    def _dispatch(self) -> None:
+        """Hands waiting tasks to idle workers, and to new ones as far as there may be more."""
+        while self._waiting:
+            worker = next((worker for worker in self._workers if worker.task is None), None)
+            if worker is None:
+                if len(self._workers) >= self._limit:
+                    return
+                worker = _Worker(self._memory_mb)
+                worker.deadline = time.monotonic() + _START_S
+                self._workers.append(worker)
+            else:
+                worker.deadline = time.monotonic() + self._timeout_s
+            task = self._waiting.popleft()
+            if not task.future.set_running_or_notify_cancel():
+                continue
+            worker.task = task
+            try:
+                worker.pipe.send((task.function, task.args, task.kwargs))
+            except OSError:
+                pass  # it is gone, which the end of its pipe says as well
+            except Exception as error:  # what cannot be pickled raises whatever it likes
+                worker.task = None
+                task.future.set_exception(error)
+
+    def _patience(self) -> float | None:
+        deadlines = [worker.deadline for worker in self._workers if worker.task is not None]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+    def _hear(self, worker: _Worker) -> None:
         try:
-            result.set_result(done.result())
-        except TimeoutError:
-            result.set_exception(self._lost(Reason.WORKER_TIMEOUT, f"took longer than {self._timeout_s:g} s"))
-        except MemoryError:
-            result.set_exception(self._lost(Reason.WORKER_MEMORY, f"took more than {self._memory_mb} MB"))
-        except ProcessExpired as expired:
-            ending = _ending(expired.exitcode)
-            result.set_exception(self._lost(Reason.WORKER_CRASHED, f"ended its worker process ({ending})"))
-        except (Exception, CancelledError) as error:
-            result.set_exception(error)
+            message = worker.pipe.recv()
+        except (EOFError, OSError):
+            self._bury(worker)
+            return
+        except Exception as error:  # what cannot be unpickled raises whatever it likes
+            message = (False, error)
+        if message is None:
+            worker.deadline = time.monotonic() + self._timeout_s
+            return
+        assert worker.task is not None
+        future, worker.task = worker.task.future, None
+        succeeded, value = message
+        if succeeded:
+            future.set_result(value)
+        else:
+            future.set_exception(value)
 
-    @staticmethod
-    def _lost(reason: Reason, what: str) -> WorkerLost:
-        return WorkerLost(reason, f"Reading the file {what}: export it again, or leave it out.")
+    def _bury(self, worker: _Worker) -> None:
+        worker.process.join(1.0)
+        code = worker.process.exitcode
+        if code == _OUT_OF_MEMORY:
+            self._lose(worker, Reason.WORKER_MEMORY, f"took more than {self._memory_mb} MB")
+        else:
+            self._lose(worker, Reason.WORKER_CRASHED, f"ended its worker process ({_ending(code)})")
+
+    def _lose(self, worker: _Worker, reason: Reason, what: str) -> None:
+        worker.end()
+        self._workers.remove(worker)
+        if worker.task is not None:
+            detail = f"Reading the file {what}: export it again, or leave it out."
+            worker.task.future.set_exception(WorkerLost(reason, detail))
 
 
 class SlicePool(WorkerPool):
@@ -123,38 +206,58 @@ class SlicePool(WorkerPool):
         return self.call(read_slice, path, plan)
 
 
-def _ending(exit_code: int) -> str:
+def _ending(code: int | None) -> str:
     try:
-        return signal.Signals(-exit_code).name
+        return signal.Signals(-(code or 0)).name
     except ValueError:
-        return f"exit code {exit_code}"
+        return f"exit code {code}"
 
 
-def _confine(daemon: int, memory: int) -> None:
-    """Runs in a new worker, before its first task."""
+def _serve(pipe: Connection, daemon: int, memory: int) -> None:
+    """The life of a worker."""
+    _confine(memory)
+    _end_with(daemon)
+    pipe.send(None)
+    while True:
+        try:
+            function, args, kwargs = pipe.recv()
+        except EOFError:
+            return
+        try:
+            outcome = True, function(*args, **kwargs)
+        except MemoryError:
+            # What the task allocated may be held by anything by now: a new worker starts clean.
+            os._exit(_OUT_OF_MEMORY)
+        except Exception as error:  # it is the caller's
+            outcome = False, error
+        try:
+            pipe.send(outcome)
+        except BrokenPipeError:
+            return
+        except Exception as error:  # what cannot be pickled raises whatever it likes
+            pipe.send((False, TypeError(f"The result cannot be pickled: {type(error).__name__}")))
+
+
+def _confine(memory: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # pydicom's warnings quote what a header says, and this process shares the daemon's standard error.
-    warnings.simplefilter("ignore")
     for name in os.environ.keys() - _KEPT_ENVIRONMENT:
         del os.environ[name]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = pages * resource.getpagesize() + memory
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    _die_with(daemon)
 
 
-def _die_with(daemon: int) -> None:
-    """Ends this process when the daemon does: it is the grandparent, so the kernel's own signal for orphans
-    (which is set as well, for the server in between) does not tell."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _end_with(daemon: int) -> None:
+    """Ends this process with the daemon, even in the middle of a task. The daemon is its grandparent, whose
+    end the kernel does not signal (PR_SET_PDEATHSIG): a thread waits for it."""
     try:
         handle = os.pidfd_open(daemon)
     except ProcessLookupError:
         os._exit(1)
 
-    def wait() -> None:
+    def wait_for_the_end() -> None:
         select.select([handle], [], [])
         os._exit(1)
 
-    threading.Thread(target=wait, daemon=True, name="die with the daemon").start()
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
