@@ -12,81 +12,39 @@ from tools.phantom import (
     dose_sheet,
     instances,
     localizer,
-    make_chest,
     write_dose_sheet,
     write_localizer,
     write_series,
 )
 
 # PS3.3 A.3.3: the attributes of type 1 and 2 of the mandatory modules of a CT image.
-TYPE_1 = [
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "Modality",
-    "FrameOfReferenceUID",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelData",
-    "ImageType",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "PatientPosition",
-]
-TYPE_2 = [
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
-    "StudyID",
-    "AccessionNumber",
-    "SeriesNumber",
-    "Manufacturer",
-    "PositionReferenceIndicator",
-    "InstanceNumber",
-    "AcquisitionNumber",
-    "SliceThickness",
-    "KVP",
-]
-SCANNER = [
-    "ConvolutionKernel",
-    "Exposure",
-    "XRayTubeCurrent",
-    "ExposureTime",
-    "CTDIvol",
-    "SliceLocation",
-    "ContentTime",
-    "AcquisitionTime",
-    "WindowCenter",
-    "WindowWidth",
-    "StationName",
-    "SoftwareVersions",
-    "ManufacturerModelName",
-    "ProtocolName",
-    "ReconstructionDiameter",
-    "GantryDetectorTilt",
-    "BodyPartExamined",
-    "PatientAge",
-    "StudyDescription",
-]
+TYPE_1 = (
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
+    *("Modality", "ImageType", "PatientPosition", "ImagePositionPatient", "ImageOrientationPatient"),
+    *("PixelSpacing", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated"),
+    *("BitsStored", "HighBit", "PixelRepresentation", "PixelData", "RescaleIntercept", "RescaleSlope"),
+)
+TYPE_2 = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
+    *("ReferringPhysicianName", "AccessionNumber", "SeriesNumber", "Manufacturer", "InstanceNumber"),
+    *("PositionReferenceIndicator", "AcquisitionNumber", "SliceThickness", "KVP"),
+)
+SCANNER = (
+    *("ConvolutionKernel", "Exposure", "XRayTubeCurrent", "ExposureTime", "CTDIvol", "SliceLocation"),
+    *("ContentTime", "AcquisitionTime", "WindowCenter", "WindowWidth", "StationName", "SoftwareVersions"),
+    *("ManufacturerModelName", "ProtocolName", "ReconstructionDiameter", "GantryDetectorTilt"),
+    *("BodyPartExamined", "PatientAge", "StudyDescription"),
+)
 
 
 @pytest.fixture(scope="module")
-def phantoms():
-    return [make_chest(Chest("covid", seed, slice_mm=5.0, matrix=64)) for seed in range(4)]
+def phantoms(made):
+    return [made(Chest("covid", seed, slice_mm=5.0, matrix=64)) for seed in range(4)]
+
+
+@pytest.fixture(scope="module")
+def scout(phantoms):
+    return localizer(phantoms[0].chest)
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +84,8 @@ def test_the_four_vendors_differ(series):
     assert {int(image.RescaleIntercept) for image in first} == {-1024, 0}
 
 
-def test_it_says_that_it_is_a_phantom(phantoms, series):
-    chest = phantoms[0].chest
-    for dataset in (series[0][0], localizer(chest), dose_sheet(chest)):
+def test_it_says_that_it_is_a_phantom(phantoms, series, scout):
+    for dataset in (series[0][0], scout, dose_sheet(phantoms[0].chest)):
         assert str(dataset.PatientName).startswith("PHANTOM^")
         assert dataset.PatientID.startswith("PHANTOM")
         assert "PHANTOM" in dataset.ImageComments
@@ -186,8 +143,8 @@ def test_padding_fills_the_corners_with_the_value_that_the_header_names(phantoms
     assert 0.15 < (stored == -2000).mean() < 0.25
 
 
-def test_the_localizer_is_a_coronal_projection_of_the_same_study(phantoms, series):
-    image = localizer(phantoms[0].chest)
+def test_the_localizer_is_a_coronal_projection_of_the_same_study(phantoms, series, scout):
+    image = scout
     assert image.SOPClassUID == CTImageStorage
     assert image.ImageType == ["ORIGINAL", "PRIMARY", "LOCALIZER"]
     assert image.ImageOrientationPatient == [1, 0, 0, 0, 0, -1]
