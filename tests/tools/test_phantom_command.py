@@ -24,8 +24,8 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_it_writes_series_masks_and_companions(tmp_path):
-    done = run(tmp_path, *SMALL, "--kind", "cap", "--seed", 2, "--count", 2, "--mask", "--companions")
+def test_it_writes_a_series_and_a_mask_for_each_patient(tmp_path):
+    done = run(tmp_path, *SMALL, "--kind", "cap", "--seed", 2, "--count", 2, "--mask")
     assert done.exit_code == 0
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
         f"{tmp_path}/cap-0002",
@@ -36,19 +36,21 @@ def test_it_writes_series_masks_and_companions(tmp_path):
     files = sorted((tmp_path / "cap-0002").glob("*.dcm"))
     mask = np.load(tmp_path / "cap-0002.mask.npz")
     assert mask["lesions"].shape == (len(files), 64, 64)
+    assert mask["lesions"].any()
     assert mask["spacing_mm"].tolist() == [5, 6.25, 6.25]
-    studies = {pydicom.dcmread(path).StudyInstanceUID for path in (tmp_path / "cap-0002").rglob("*.dcm")}
-    assert len(studies) == 1
-    assert len(list((tmp_path / "cap-0002").rglob("*.dcm"))) == len(files) + 2
 
 
-def test_options_reach_the_scanner(tmp_path):
-    done = run(tmp_path, *SMALL, "--position", "FFP", "--syntax", "jpeg-lossless", "--kernel", "sharp")
+def test_options_and_companions(tmp_path):
+    options = ("--position", "FFP", "--syntax", "jpeg-lossless", "--kernel", "sharp", "--companions")
+    done = run(tmp_path, *SMALL, *options)
     assert done.exit_code == 0
     image = pydicom.dcmread(tmp_path / "covid-0001" / "IM0001.dcm")
     assert image.PatientPosition == "FFP"
     assert image.ConvolutionKernel == "LUNG"
     assert image.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.70"
+    everything = [pydicom.dcmread(path) for path in (tmp_path / "covid-0001").rglob("*.dcm")]
+    assert {dataset.StudyInstanceUID for dataset in everything} == {image.StudyInstanceUID}
+    assert len({dataset.SeriesInstanceUID for dataset in everything}) == 3
 
 
 @pytest.mark.parametrize(

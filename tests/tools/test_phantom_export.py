@@ -110,6 +110,11 @@ def test_reversed_instances_are_the_same_files_numbered_the_other_way(phantom, t
 )
 def test_leaning_slices_hold_what_lies_at_their_positions(phantom, tmp_path, export):
     files = write_series(phantom, tmp_path, export)
+    centre = np.mean(
+        [places(pydicom.dcmread(path)).mean(axis=(0, 1)) for path in (files[0], files[-1])], axis=0
+    )
+    middle = (np.array(phantom.hu.shape) - 1) / 2
+    assert voxels(phantom, centre) == pytest.approx(middle, abs=1e-3)
     for path in files[10:40:10]:
         dataset = pydicom.dcmread(path)
         index = voxels(phantom, places(dataset))
