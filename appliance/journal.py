@@ -430,12 +430,11 @@ class JournalReader:
     def close(self) -> None:
         self._db.close()
 
-    def records(self, limit: int = -1, *, current_only: bool = True) -> list[SeriesRecord]:
-        """What ended, newest first: the current finding of each series, or every revision."""
-        query = _CURRENT if current_only else "SELECT f.* FROM finding f"
+    def records(self, limit: int = -1, *, skipped: bool = True) -> list[SeriesRecord]:
+        """The current finding of each series that ended, newest first, with or without those skipped."""
         rows = self._db.execute(
-            f"SELECT record FROM ({query}) ORDER BY id DESC LIMIT ?",  # noqa: S608
-            (limit,),
+            f"SELECT record FROM ({_CURRENT}) WHERE ? OR outcome != ? ORDER BY id DESC LIMIT ?",  # noqa: S608
+            (skipped, Outcome.SKIPPED, limit),
         )
         return [SeriesRecord.from_json(row[0]) for row in rows]
 

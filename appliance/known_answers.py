@@ -85,19 +85,17 @@ class KnownAnswers:
         The first time, what was not expected beforehand becomes the expectation.
         """
         found = self.compute()
-        shipped = expected_of(self._engine.digest)
-        for expected in (shipped, _load(self._kept)):
-            wrong = [
-                f"{name}: {difference}"
-                for name, answer in (expected or {}).items()
-                for difference in (found[name].differences(answer) if name in found else ["is missing"])
-            ]
-            if wrong:
-                raise AnswersWrong(
-                    "Known answers differ, so readings cannot be trusted: "
-                    + "; ".join(wrong)
-                    + ". Check the installation (scanlight --version) and the device."
-                )
+        wrong = {
+            f"{name}: {difference}": None
+            for expected in (expected_of(self._engine.digest), _load(self._kept))
+            for name, answer in (expected or {}).items()
+            for difference in (found[name].differences(answer) if name in found else ["is missing"])
+        }
+        if wrong:
+            raise AnswersWrong(
+                f"Known answers differ, so readings cannot be trusted: {'; '.join(wrong)}."
+                " Check the installation (scanlight --version) and the device."
+            )
         if not self._kept.exists():
             self._kept.parent.mkdir(parents=True, exist_ok=True)
             durable.write(self._kept, render(found).encode())

@@ -80,14 +80,24 @@ def create_app(board: Board, journal: Path, heartbeat_limit_s: float = 10) -> St
         return JSONResponse(status(*observer.look()))
 
     async def api_series(request: Request) -> Response:
-        """`limit`: how many, at most 1000; `in_flight=no` leaves out those that have not ended."""
+        """`limit`: how many, at most 1000; `in_flight=no` and `skipped=no` leave those out."""
         text = request.query_params.get("limit", str(SERIES_LIMIT))
         if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= SERIES_MAX):
             return JSONResponse({"error": f"limit must be a whole number from 1 to {SERIES_MAX}."}, 400)
-        in_flight = request.query_params.get("in_flight", "yes")
-        if in_flight not in ("yes", "no"):
-            return JSONResponse({"error": "in_flight must be yes or no."}, 400)
-        return JSONResponse(reader(lambda journal: _newest(journal, int(text), in_flight == "yes")))
+        with_ = {name: request.query_params.get(name, "yes") for name in ("in_flight", "skipped")}
+        for name, value in with_.items():
+            if value not in ("yes", "no"):
+                return JSONResponse({"error": f"{name} must be yes or no."}, 400)
+        return JSONResponse(
+            reader(
+                lambda journal: _newest(
+                    journal,
+                    int(text),
+                    in_flight=with_["in_flight"] == "yes",
+                    skipped=with_["skipped"] == "yes",
+                )
+            )
+        )
 
     async def healthz(request: Request) -> Response:
         return _probe(why_not_alive(observer.facts()))
@@ -143,11 +153,11 @@ def _application(routes: list[Route], observer: Observer, reader: _Journal) -> S
     return app
 
 
-def _newest(journal: JournalReader, limit: int, in_flight: bool) -> list[dict[str, Any]]:
+def _newest(journal: JournalReader, limit: int, *, in_flight: bool, skipped: bool) -> list[dict[str, Any]]:
     """In flight first, asked first: a series that ends in between is there twice rather than missing."""
     records = journal.in_flight()[::-1][:limit] if in_flight else []
     if len(records) < limit:
-        records += journal.records(limit - len(records))
+        records += journal.records(limit - len(records), skipped=skipped)
     return [record.as_dict() for record in records]
 
 

@@ -79,20 +79,22 @@ def test_series_are_the_records_newest_first_in_flight_before_all(client: httpx.
 
 
 @pytest.mark.parametrize(
-    ("query", "count"), [("limit=1", 1), ("limit=3", 3), ("limit=1000", 7), ("in_flight=no", 5)]
+    ("query", "count"),
+    [("limit=1", 1), ("limit=3", 3), ("limit=1000", 7), ("in_flight=no", 5), ("skipped=no", 6)],
 )
 def test_the_number_of_series(client: httpx.Client, query: str, count: int) -> None:
     assert len(client.get(f"/api/series?{query}").json()) == count
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=-1", "limit=1001", "limit=x", "limit=", "limit=9²", "in_flight=x"]
+    "query", ["limit=0", "limit=-1", "limit=1001", "limit=x", "limit=", "limit=9²", "in_flight=x", "skipped="]
 )
 def test_a_wrong_query_is_told_what_is_right(client: httpx.Client, query: str) -> None:
     answer = client.get(f"/api/series?{query}")
     assert answer.status_code == 400
     assert re.fullmatch(
-        r"(limit must be a whole number from 1 to 1000|in_flight must be yes or no)\.", answer.json()["error"]
+        r"(limit must be a whole number from 1 to 1000|(in_flight|skipped) must be yes or no)\.",
+        answer.json()["error"],
     )
 
 

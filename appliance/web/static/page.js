@@ -213,7 +213,7 @@ let lastAnswer = null;
 
 async function poll() {
   words ??= await ask("/api/codes");
-  const series = ask(`/api/series?limit=${FINDINGS}&in_flight=no`).catch(() => null);
+  const series = ask(`/api/series?limit=${FINDINGS}&in_flight=no&skipped=no`).catch(() => null);
   const status = await ask("/api/status");
   version ??= status.version;
   // The appliance was updated under an open page.
