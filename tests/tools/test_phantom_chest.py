@@ -94,7 +94,7 @@ def test_densities_of_the_tissues(small):
 
 @pytest.fixture(scope="module")
 def without_disease():
-    chest = Chest("covid", seed=7, slice_mm=2.5, matrix=128, noise_hu=0.0)
+    chest = Chest("covid", seed=7, slice_mm=2.5, matrix=96, noise_hu=0.0)
     made = make_chest(chest, DiseaseRanges(ground_glass_count=(0, 0)))
     assert not made.lesions.any()
     return made
