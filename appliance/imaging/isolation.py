@@ -15,6 +15,7 @@ import select
 import signal
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
@@ -240,6 +241,8 @@ def _serve(pipe: Connection, daemon: int, memory: int) -> None:
 
 def _confine(memory: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # pydicom's warnings quote what a header says, and this process shares the daemon's standard error.
+    warnings.simplefilter("ignore")
     for name in os.environ.keys() - _KEPT_ENVIRONMENT:
         del os.environ[name]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
