@@ -1,9 +1,9 @@
 """Worker processes for files that nobody vouches for: what a file does to its worker costs that file alone.
 
 A worker is forked from a clean server process, so that it has nothing of the daemon's memory, and gives up
-what it does not need: environment, core dumps, memory beyond a limit. It has a pipe of its own and one task
-at a time, so whoever ends early (a crash, a hang, a memory hog) is known by the end of its pipe, takes one
-future with it as `WorkerLost`, and is replaced when there is something to do. No lock is shared with it.
+what it does not need: environment, core dumps, memory beyond a limit. It has a pipe of its own, so whoever
+ends early (a crash, a hang, a memory hog) is known by the end of its pipe, takes the one future with it that
+it was at, as `WorkerLost`, and is replaced when there is something to do. No lock is shared with it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 _KEPT_ENVIRONMENT: Final = frozenset(("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV"))
 _START_S: Final = 60.0
+_TASKS_A_WORKER: Final = 2
+"""The one it is at and the next, so that it never waits for the daemon."""
 _OUT_OF_MEMORY: Final = 86
 """The exit code of a worker whose task asked for more memory than it may have."""
 
@@ -54,7 +56,7 @@ class _Task:
 
 
 class _Worker:
-    """One process, the daemon's end of its pipe, and the task that it is at."""
+    """One process, the daemon's end of its pipe, the task that it is at and those that it has next."""
 
     def __init__(self, memory_mb: int) -> None:
         context = multiprocessing.get_context("forkserver")
@@ -65,8 +67,9 @@ class _Worker:
         )
         self.process.start()
         theirs.close()
-        self.task: _Task | None = None
-        self.deadline = 0.0
+        self.started = False
+        self.tasks: deque[_Task] = deque()
+        self.deadline = time.monotonic() + _START_S
 
     def end(self) -> int:
         """Ends the process if it still runs; the exit code, negative for a signal."""
@@ -127,41 +130,45 @@ class WorkerPool:
                 else:
                     self._hear(next(worker for worker in self._workers if worker.pipe is ready))
             for worker in list(self._workers):
-                if worker.task is not None and time.monotonic() >= worker.deadline:
+                if worker.tasks and time.monotonic() >= worker.deadline:
                     self._lose(worker, Reason.WORKER_TIMEOUT, f"took longer than {self._timeout_s:g} s")
         for worker in self._workers:
             worker.end()
-            if worker.task is not None:
-                worker.task.future.set_exception(CancelledError())
+            self._waiting.extend(worker.tasks)
         for task in self._waiting:
-            task.future.cancel()
+            if not task.future.cancel():
+                task.future.set_exception(CancelledError())
 
     def _dispatch(self) -> None:
-        """Hands waiting tasks to idle workers, and to new ones as far as there may be more."""
+        """Hands waiting tasks to idle workers, to new ones as far as there may be more, and to busy ones."""
         while self._waiting:
-            worker = next((worker for worker in self._workers if worker.task is None), None)
+            worker = self._free()
             if worker is None:
-                if len(self._workers) >= self._limit:
-                    return
-                worker = _Worker(self._memory_mb)
-                worker.deadline = time.monotonic() + _START_S
-                self._workers.append(worker)
-            else:
-                worker.deadline = time.monotonic() + self._timeout_s
+                return
             task = self._waiting.popleft()
-            if not task.future.set_running_or_notify_cancel():
+            if not (task.future.running() or task.future.set_running_or_notify_cancel()):
                 continue
-            worker.task = task
             try:
                 worker.pipe.send((task.function, task.args, task.kwargs))
             except OSError:
                 pass  # it is gone, which the end of its pipe says as well
             except Exception as error:  # what cannot be pickled raises whatever it likes
-                worker.task = None
                 task.future.set_exception(error)
+                continue
+            if worker.started and not worker.tasks:
+                worker.deadline = time.monotonic() + self._timeout_s
+            worker.tasks.append(task)
+
+    def _free(self) -> _Worker | None:
+        """The worker to have the next task: an idle one, a new one, or the one with the least to do."""
+        worker = min(self._workers, key=lambda worker: len(worker.tasks), default=None)
+        if (worker is None or worker.tasks) and len(self._workers) < self._limit:
+            worker = _Worker(self._memory_mb)
+            self._workers.append(worker)
+        return worker if worker is not None and len(worker.tasks) < _TASKS_A_WORKER else None
 
     def _patience(self) -> float | None:
-        deadlines = [worker.deadline for worker in self._workers if worker.task is not None]
+        deadlines = [worker.deadline for worker in self._workers if worker.tasks]
         return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def _hear(self, worker: _Worker) -> None:
@@ -172,11 +179,11 @@ class WorkerPool:
             return
         except Exception as error:  # what cannot be unpickled raises whatever it likes
             message = (False, error)
+        worker.deadline = time.monotonic() + self._timeout_s
         if message is None:
-            worker.deadline = time.monotonic() + self._timeout_s
+            worker.started = True
             return
-        assert worker.task is not None
-        future, worker.task = worker.task.future, None
+        future = worker.tasks.popleft().future
         succeeded, value = message
         if succeeded:
             future.set_result(value)
@@ -194,9 +201,10 @@ class WorkerPool:
     def _lose(self, worker: _Worker, reason: Reason, what: str) -> None:
         worker.end()
         self._workers.remove(worker)
-        if worker.task is not None:
+        if worker.tasks:
             detail = f"Reading the file {what}: export it again, or leave it out."
-            worker.task.future.set_exception(WorkerLost(reason, detail))
+            worker.tasks.popleft().future.set_exception(WorkerLost(reason, detail))
+        self._waiting.extendleft(reversed(worker.tasks))
 
 
 class SlicePool(WorkerPool):

@@ -222,7 +222,9 @@ def test_one_slice_that_does_not_fit_is_shown(
 
 def test_a_damaged_slice_is_not_a_chest_without_lung(healthy: list[Slice]) -> None:
     damage = Problem(Reason.DAMAGED_PIXELS, "The pixels end.")
-    slices = [replace(one, plane=None, lung=None, problem=damage) for one in healthy]
+    slices = [
+        replace(one, plane=None, lung=None, native=None, hu_sum=None, problem=damage) for one in healthy
+    ]
     found = judged(slices)
     assert found.problem == Problem(
         Reason.DAMAGED_PIXELS, "40 of 40 slices, 0001.dcm for one: The pixels end."
@@ -234,7 +236,9 @@ def test_a_damaged_slice_is_not_a_chest_without_lung(healthy: list[Slice]) -> No
 
 def test_a_localizer_that_cannot_be_decoded_is_a_localizer(healthy: list[Slice]) -> None:
     syntax = Problem(Reason.UNSUPPORTED_SYNTAX, "No.")
-    slices = [replace(one, plane=None, lung=None, problem=syntax) for one in healthy]
+    slices = [
+        replace(one, plane=None, lung=None, native=None, hu_sum=None, problem=syntax) for one in healthy
+    ]
     assert reason_of(change(slices, image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"))) is Reason.LOCALIZER
 
 

@@ -147,12 +147,23 @@ def test_what_cannot_be_sent_is_an_exception_of_that_task(pool: SlicePool) -> No
 
 def test_closing_ends_what_is_left() -> None:
     pool = SlicePool(1)
-    running, waiting = pool.call(hang), pool.call(hang)
-    wait_for(running.running)
+    futures = [pool.call(hang) for _ in range(4)]
+    wait_for(futures[0].running)
     pool.close()
-    assert waiting.cancelled()
-    with pytest.raises(CancelledError):
-        running.result(timeout=0)
+    for future in futures:
+        with pytest.raises(CancelledError):
+            future.result(timeout=0)
+
+
+def test_a_file_that_waits_behind_a_fault_is_read_all_the_same(paths: list[Path]) -> None:
+    """It is in the same worker's pipe when that worker ends."""
+    with SlicePool(1, timeout_s=1) as pool:
+        pool.warm()
+        for fault, reason in ((quit_quietly, Reason.WORKER_CRASHED), (hang, Reason.WORKER_TIMEOUT)):
+            ended, behind, last = pool.call(fault), *(pool.submit(path, PLAN) for path in paths[:2])
+            assert lost_to(ended) is reason
+            assert behind.result(timeout=30).arrival.path == paths[0]
+            assert last.result(timeout=30).arrival.path == paths[1]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:

@@ -1,0 +1,1 @@
+"""Measurements, each against the peer that a reader would otherwise use, interleaved, with equal results."""
