@@ -147,9 +147,7 @@ class Daemon:
         self._reader = Reader(
             open_engine, self._known_answers, self._rules, config.known_answer_interval_s, post
         )
-        self._recorder = Recorder(
-            journal, objects, self._rules, tries=config.tries, retry_after_s=config.retry_after_s
-        )
+        self._recorder = Recorder(journal, objects, self._rules, config.retry_after_s)
         self._keeper = Keeper(
             journal,
             self._recorder,

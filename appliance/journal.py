@@ -33,6 +33,7 @@ MIGRATIONS = (
         ended INTEGER NOT NULL DEFAULT 0,
         tries INTEGER NOT NULL DEFAULT 0,
         in_try INTEGER NOT NULL DEFAULT 0,
+        parked INTEGER NOT NULL DEFAULT 0,
         next_try_at TEXT,
         UNIQUE (subject, stack)
     );
@@ -119,7 +120,11 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True)
 class SeriesRow:
-    """A series as the journal keeps it. `in_try` means that the last process ended inside an engine call."""
+    """A series as the journal keeps it.
+
+    `tries` counts the engine calls without success in a row, `in_try` means that the last process ended
+    inside one, and `parked` counts how often in a row the series was put off.
+    """
 
     id: int
     subject: str
@@ -129,6 +134,7 @@ class SeriesRow:
     ended: bool
     tries: int
     in_try: bool
+    parked: int
     next_try_at: str | None
 
 
@@ -270,7 +276,7 @@ class Journal:
 
     def _series_row(self, subject: str, stack: int) -> SeriesRow | None:
         row = self._db.execute(
-            "SELECT id, subject, stack, study_uid, first_seen_at, ended, tries, in_try, next_try_at"
+            f"SELECT {_SERIES_COLUMNS}"  # noqa: S608
             " FROM series WHERE subject = ? AND stack = ?",
             (subject, stack),
         ).fetchone()
@@ -290,8 +296,8 @@ class Journal:
         """After an engine call: a success resets the count."""
         with self._transaction() as db:
             db.execute(
-                "UPDATE series SET in_try = 0, tries = CASE WHEN ? THEN 0 ELSE tries END WHERE id = ?",
-                (success, series_id),
+                "UPDATE series SET in_try = 0, tries = tries * ?, parked = parked * ? WHERE id = ?",
+                (not success, not success, series_id),
             )
 
     def abandon_tries(self) -> None:
@@ -361,14 +367,17 @@ class Journal:
                         for destination, name in destinations
                     ),
                 )
-            db.execute("UPDATE series SET ended = 1, next_try_at = ? WHERE id = ?", (next_try_at, series_id))
+            db.execute(
+                "UPDATE series SET ended = 1, next_try_at = ?, parked = parked + ? WHERE id = ?",
+                (next_try_at, next_try_at is not None, series_id),
+            )
             _append(db, events)
 
     def due_tries(self, now: str) -> list[SeriesRow]:
         """Parked series whose next try has come."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT id, subject, stack, study_uid, first_seen_at, ended, tries, in_try, next_try_at"
+                f"SELECT {_SERIES_COLUMNS}"  # noqa: S608
                 " FROM series WHERE next_try_at <= ?",
                 (now,),
             ).fetchall()
@@ -506,10 +515,22 @@ def _append(db: sqlite3.Connection, events: Iterable[Event]) -> None:
     )
 
 
-def _series(row: tuple[int, str, int, str | None, str, int, int, int, str | None]) -> SeriesRow:
-    series_id, subject, stack, study_uid, first_seen_at, ended, tries, in_try, next_try_at = row
+_SERIES_COLUMNS = "id, subject, stack, study_uid, first_seen_at, ended, tries, in_try, parked, next_try_at"
+
+
+def _series(row: tuple[int, str, int, str | None, str, int, int, int, int, str | None]) -> SeriesRow:
+    series_id, subject, stack, study_uid, first_seen_at, ended, tries, in_try, parked, next_try_at = row
     return SeriesRow(
-        series_id, subject, stack, study_uid, first_seen_at, bool(ended), tries, bool(in_try), next_try_at
+        series_id,
+        subject,
+        stack,
+        study_uid,
+        first_seen_at,
+        bool(ended),
+        tries,
+        bool(in_try),
+        parked,
+        next_try_at,
     )
 
 

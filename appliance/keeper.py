@@ -298,8 +298,15 @@ class Keeper:
             self._desk.read_again(current, time.monotonic(), tries=1)
 
     def _keep_within_memory(self, keep: InFlight) -> None:
-        """Drop the planes of the largest series that still receive, should all together take too much."""
-        held = [one for one in self._series.values() if one.life.phase is Phase.RECEIVING and one is not keep]
+        """Drop the planes of the largest series that still receive, should all together take too much.
+
+        Those that are being read again for this very reason are left, or two could drive out each other.
+        """
+        held = [
+            one
+            for one in self._series.values()
+            if one.life.phase is Phase.RECEIVING and one is not keep and not one.asked_in
+        ]
         held.sort(key=lambda one: one.bytes)
         while held and sum(one.bytes for one in self._series.values()) > self._memory_budget:
             victim = held.pop()

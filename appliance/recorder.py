@@ -40,13 +40,10 @@ class Recorder:
     the call can be repeated.
     """
 
-    def __init__(
-        self, journal: Journal, objects: ObjectStore, rules: Rules, *, tries: int, retry_after_s: float
-    ) -> None:
+    def __init__(self, journal: Journal, objects: ObjectStore, rules: Rules, retry_after_s: float) -> None:
         self._journal = journal
         self._objects = objects
         self._rules = rules
-        self._tries = tries
         self._retry_after_s = retry_after_s
         self._files: list[KnownFile] = []
         self._counted: Counter[tuple[str, str]] = Counter()
@@ -151,9 +148,8 @@ class Recorder:
         """When a failure is tried again: each time later, up to a day."""
         if record.reason not in RETRIED:
             return None
-        tries = self._journal.series(row.subject, row.study_uid).tries
-        doublings = min(max(0, tries - self._tries), 20)
-        delay = timedelta(seconds=min(self._retry_after_s * 2**doublings, LONGEST_DELAY_S))
+        parked = self._journal.series(row.subject, row.study_uid).parked
+        delay = timedelta(seconds=min(self._retry_after_s * 2 ** min(parked, 20), LONGEST_DELAY_S))
         return utc_text(datetime.now(UTC) + delay)
 
 

@@ -154,3 +154,17 @@ def test_a_series_is_found_by_its_end(path: Path) -> None:
     assert reader.subjects_ending_with("2.34") == ["1.2.34"]
     assert len(reader.subjects_ending_with("34")) == 3
     assert reader.subjects_ending_with("%") == []
+
+
+def test_a_parked_series_is_put_off_until_a_success(path: Path) -> None:
+    journal = Journal(path)
+    row = journal.series(UID, "1.2")
+    for times in (1, 2):
+        journal.end(row.id, [], [], next_try_at="2026-01-01T00:00:00.000Z")
+        assert journal.series(UID, "1.2").parked == times
+    assert [one.subject for one in journal.due_tries("2026-01-01T00:00:00.001Z")] == [UID]
+    assert journal.due_tries("2025-12-31T23:59:59.999Z") == []
+    journal.reopen(row.id)
+    assert journal.due_tries("2027-01-01T00:00:00.000Z") == []
+    journal.settle_try(row.id, success=True)
+    assert journal.series(UID, "1.2").parked == 0
