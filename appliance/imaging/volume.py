@@ -6,11 +6,10 @@ there and nobody means harm: benchmarks, training, notebooks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,9 +19,6 @@ from appliance.imaging.orientation import Orientation
 from appliance.imaging.pixels import PixelsRefused, check, decode, hounsfield, read_encoded
 from appliance.reasons import Reason
 from appliance.records import Int16, Problem, Triple
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class NotAVolume(Exception):
@@ -47,23 +43,26 @@ class NativeVolume:
 def read_volume(paths: Sequence[Path], threads: int = 1) -> NativeVolume:
     """Reads the slices of one series, in any order of files.
 
-    Headers come first, so that each slice's pixels can go to their place. Uneven spacing, missing slices and
-    a tilted gantry are the caller's to judge. Raises NotAVolume, header.NotDicom and header.Unreadable.
+    Headers come first, so that each slice's pixels can go to their place; they are work for the interpreter,
+    which threads do not speed up, so that `threads` share the pixels. Uneven spacing, missing slices and a
+    tilted gantry are the caller's to judge. Raises NotAVolume, header.NotDicom and header.Unreadable.
     """
-    with ThreadPoolExecutor(threads) as pool:
-        over: Callable[[Callable[[T], Any], Iterable[T]], Iterable[Any]] = map if threads == 1 else pool.map
-        instances: list[Instance] = list(over(header_of, paths))
-        placed = stack([instance.header for instance in instances])
-        if isinstance(placed, Problem):
-            raise NotAVolume(placed)
-        hu = np.empty(placed.size, np.int16)
+    instances = [header_of(path) for path in paths]
+    placed = stack([instance.header for instance in instances])
+    if isinstance(placed, Problem):
+        raise NotAVolume(placed)
+    hu = np.empty(placed.size, np.int16)
 
-        def fill(place: int) -> None:
+    def fill(first: int) -> None:
+        for place in range(first, len(paths), threads):
             index = placed.order[place]
             read_pixels(paths[index], instances[index], hu[place])
 
-        for _ in over(fill, range(len(paths))):
-            pass
+    if threads == 1:
+        fill(0)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(fill, range(threads)))
     return NativeVolume(hu, placed.spacing_mm, placed.first_position, placed.orientation)
 
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -207,8 +208,13 @@ def isolated(paths: Sequence[Path], pool: SlicePool) -> Native:
         placed = stack([future.result() for future in futures])
         assert not isinstance(placed, Problem), placed.detail
         hu = np.empty(placed.size, np.int16)
-        for plane, place in zip(hu, placed.order, strict=True):
-            os.preadv(shared, [plane.data], place * plane.nbytes)
+
+        def gather(first: int) -> None:
+            for plane, place in list(zip(hu, placed.order, strict=True))[first::2]:
+                os.preadv(shared, [plane.data], place * plane.nbytes)
+
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(gather, range(2)))
         return hu
     finally:
         os.close(shared)
