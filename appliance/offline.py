@@ -1,4 +1,4 @@
-"""The pipeline once over a tree of DICOM files: no daemon, no state. For `scanlight read` and for notebooks."""
+"""The pipeline once over a tree of DICOM files, without a daemon: for `scanlight read` and for notebooks."""
 
 from __future__ import annotations
 
