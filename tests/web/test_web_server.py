@@ -45,9 +45,14 @@ def test_stops_while_a_client_keeps_its_connection(server: WebServer, client: ht
     assert not server._thread.is_alive()
 
 
-def test_signals_stay_with_the_main_thread(server: WebServer) -> None:
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+def test_signals_stay_with_the_main_thread() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    server = WebServer(Starlette(), "127.0.0.1", 0)
+    server.start()
+    try:
+        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    finally:
+        server.stop()
 
 
 def test_requests_are_not_logged(
