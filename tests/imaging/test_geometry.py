@@ -86,7 +86,7 @@ def test_a_gap_of_whole_slices_is_a_missing_slice(lost: list[int], count: int) -
     assert f"{EVEN[10] + normal_position:.1f} and" in problem.detail
 
 
-@pytest.mark.parametrize("jump", [0.9, 1.0, 3.1])
+@pytest.mark.parametrize("jump", [0.9, 1.0, 3.1, -1.94])
 def test_any_other_gap_is_uneven_and_still_has_a_median(jump: float) -> None:
     headers = series([height + (jump if k > 20 else 0) for k, height in enumerate(EVEN)])
     found = stack(headers)

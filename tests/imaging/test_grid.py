@@ -120,29 +120,31 @@ def test_a_bright_voxel_is_at_its_position_however_it_is_stored(tmp_path: Path) 
         )
 
 
+def stored_as(
+    folder: Path, patient: np.ndarray, spacing: tuple[float, float, float], orientation: tuple[float, ...]
+) -> list[Path]:
+    """Voxels [z, y, x] in LPS, stored as an image of this orientation whose middle lies at (0, 0, 100)."""
+    along = axes(orientation)
+    transposed = orientation[0] == 0
+    image = patient.transpose(0, 2, 1) if transposed else patient
+    size = (spacing[0], *(spacing[:0:-1] if transposed else spacing[1:]))
+    row, column = (along.columns[1], along.rows[0]) if transposed else (along.columns[0], along.rows[1])
+    image = image[:: int(along.normal[2]), :: int(column), :: int(row)]
+    origin = (
+        np.array([0.0, 0.0, 100.0])
+        - along.columns * size[2] * (image.shape[2] - 1) / 2
+        - along.rows * size[1] * (image.shape[1] - 1) / 2
+        - along.normal * size[0] * (image.shape[0] - 1) / 2
+    )
+    return write_volume(folder, image, origin=origin, spacing=size, orientation=orientation)
+
+
 def test_all_ways_to_store_a_volume_give_one_result(tmp_path: Path) -> None:
     """The same voxels, flipped and transposed with their orientation, files in another order."""
-    rng = np.random.default_rng(3)
-    patient = rng.integers(-1024, 1200, (30, 40, 36))
-    spacing, results = (2.0, 1.6, 2.1), []
+    patient = np.random.default_rng(3).integers(-1024, 1200, (30, 40, 36))
+    results = []
     for number, orientation in enumerate(AXIAL_ORIENTATIONS):
-        along = axes(orientation)
-        transposed = orientation[0] == 0
-        image = patient.transpose(0, 2, 1) if transposed else patient
-        in_plane = spacing[:0:-1] if transposed else spacing[1:]
-        row, column = (along.columns[1], along.rows[0]) if transposed else (along.columns[0], along.rows[1])
-        image = image[:: int(along.normal[2]), :: int(column), :: int(row)]
-        size = (spacing[0], *in_plane)
-        centre = np.array([0.0, 0.0, 100.0])
-        origin = (
-            centre
-            - along.columns * size[2] * (image.shape[2] - 1) / 2
-            - along.rows * size[1] * (image.shape[1] - 1) / 2
-            - along.normal * size[0] * (image.shape[0] - 1) / 2
-        )
-        paths = write_volume(
-            tmp_path / str(number), image, origin=origin, spacing=size, orientation=orientation
-        )
+        paths = stored_as(tmp_path / str(number), patient, (2.0, 1.6, 2.1), orientation)
         results.append(on_grid(read(paths if number % 2 else paths[::-1])))
     first = results[0]
     assert isinstance(first, Volume)
@@ -242,6 +244,30 @@ def test_lung_that_no_place_of_the_grid_holds_is_refused(lungs: list[LungSection
     assert isinstance(problem, Problem)
     assert problem.reason is Reason.EXCEEDS_GRID
     assert "60 × 80 × 96 mm" in problem.detail
+
+
+def test_the_grid_moves_to_the_lung_however_the_image_is_stored(tmp_path: Path) -> None:
+    """Lung high up, at the back and on the left of a body larger than the grid."""
+    z, y, x = np.indices((40, 60, 60))
+    body = np.where(((y - 30) / 27) ** 2 + ((x - 30) / 28) ** 2 < 1, 40, -1000)
+    body[((z - 30) / 8) ** 2 + ((y - 40) / 8) ** 2 + ((x - 42) / 8) ** 2 < 1] = -850
+    grid = Grid(size=(10, 12, 14), spacing_mm=(5.0, 4.0, 4.0))
+    results = []
+    for number, orientation in enumerate(AXIAL_ORIENTATIONS):
+        paths = stored_as(tmp_path / str(number), body, (2.5, 2.0, 2.0), orientation)
+        slices = read(paths, grid)
+        placed = stack([one.header for one in slices])
+        assert isinstance(placed, Stack)
+        volume = on_grid(slices, grid, [slices[i].lung or NO_LUNG for i in placed.order])
+        assert isinstance(volume, Volume)
+        results.append(volume)
+        centre = np.argwhere(np.abs(volume.hu + 850) < 1).mean(0) * volume.spacing_mm
+        np.testing.assert_allclose(
+            np.asarray(volume.origin_mm) + centre[::-1], (25, 21, 126.25), atol=2.5
+        )  # voxel (42, 40, 30) of the body, whose middle lies at (0, 0, 100)
+    for other in results[1:]:
+        np.testing.assert_allclose(other.hu, results[0].hu, atol=1.3e-4)
+        np.testing.assert_allclose(other.origin_mm, results[0].origin_mm, atol=1e-6)
 
 
 def test_a_bubble_of_gas_far_from_the_lungs_needs_no_room(tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ def test_air_around_the_body_and_its_padding_are_not_lung() -> None:
 def test_foam_in_a_shell_is_not_lung() -> None:
     """A table top: foam in a thin hard shell, in air below the back."""
     hu = body()
-    table = (np.abs(Y * 1.5 - 140) < 15) & (np.abs(X * 1.5) < 150)
-    foam = (np.abs(Y * 1.5 - 140) < 12) & (np.abs(X * 1.5) < 147)
+    table = (np.abs(Y * 1.5 - 140) < 18) & (np.abs(X * 1.5) < 149)
+    foam = (np.abs(Y * 1.5 - 140) < 13) & (np.abs(X * 1.5) < 144)
     hu[table] = -150
     hu[foam] = -930
     assert find_lung(hu, SPACING).area_mm2 == 0

@@ -151,6 +151,26 @@ def test_a_stream_of_another_size_is_damage(syntax: str) -> None:
     assert refusal(dataset) is Reason.DAMAGED_PIXELS
 
 
+def test_a_falsified_size_is_seen_before_it_is_decoded() -> None:
+    """The decoder would take memory for what the stream says."""
+    dataset = ct(HU, syntax=uid.JPEGLosslessSV1)
+    stream = bytearray(next(generate_frames(dataset.PixelData, number_of_frames=1)))
+    start = stream.index(b"\xff\xc3")
+    stream[start + 5 : start + 9] = (32767).to_bytes(2, "big") * 2
+    dataset.PixelData = encapsulate([bytes(stream)])
+    with pytest.raises(PixelsRefused, match="32767 × 32767 × 1, not 24 × 30 × 1"):
+        pixels_of(dataset)
+
+
+def test_a_native_file_that_ends_early_takes_no_memory_for_what_is_not_there() -> None:
+    dataset = ct(HU)
+    file = io.BytesIO()
+    pydicom.dcmwrite(file, dataset)
+    found = read_header(io.BytesIO(file.getvalue()[:-100]))
+    with pytest.raises(PixelsRefused, match="end after 1340 of 1440 bytes"):
+        read_encoded(check(found), found.header)
+
+
 def test_a_colour_stream_is_damage() -> None:
     dataset = ct(HU, syntax=uid.JPEGBaseline8Bit)
     dataset.PixelData = encapsulate([imagecodecs.jpeg8_encode(np.zeros((24, 30, 3), np.uint8))])
