@@ -333,7 +333,7 @@ class Daemon:
             suspect=counts.suspect,
             not_analysed=counts.not_analysed,
             failed=counts.failed,
-            in_progress=self._keeper.in_progress(),
+            in_progress=self._keeper.in_progress(self._reader.at_job),
             queue_depth=self._keeper.queue_depth(),
             oldest_pending_s=now - min(pending) if pending else 0.0,
             delivery_oldest_s={

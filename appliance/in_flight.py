@@ -76,11 +76,11 @@ class InFlight:
         """What its slices hold in memory."""
         return sum(one.plane.nbytes for one in self.slices.values() if one.plane is not None)
 
-    @property
-    def stage(self) -> Stage:
+    def stage(self, at_job: int | None) -> Stage:
+        """Where it is, while the engine is at the job of this number."""
         match self.life.phase:
             case Phase.READING:
-                return "reading" if self.job is not None else "waiting"
+                return "waiting" if self.job is None or self.job != at_job else "reading"
             case Phase.PROVISIONAL:
                 return "provisional"
             case _:

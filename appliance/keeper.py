@@ -180,9 +180,10 @@ class Keeper:
 
     # What it tells
 
-    def in_progress(self) -> tuple[InProgress, ...]:
+    def in_progress(self, at_job: int | None) -> tuple[InProgress, ...]:
+        """The series in flight, while the engine is at the job of this number."""
         return tuple(
-            InProgress(one.row.subject, len(one.slices), one.stage, one.row.first_seen_at)
+            InProgress(one.row.subject, len(one.slices), one.stage(at_job), one.row.first_seen_at)
             for one in self._series.values()
         )
 

@@ -71,6 +71,8 @@ class Reader(threading.Thread):
         self._post = post
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._busy_since: float | None = None
+        self.at_job: int | None = None
+        """The number of the job that is being read."""
 
     def submit(self, job: Job) -> None:
         self._jobs.put(job)
@@ -148,11 +150,12 @@ class Reader(threading.Thread):
 
     def _read(self, job: Job, engine: Engine) -> ReadingFinished:
         self._busy_since = started = time.monotonic()
+        self.at_job = job.number
         result: Reading | EngineError
         try:
             result = read_series(job.slices, engine, self._rules)
         except EngineError as error:
             result = error
         finally:
-            self._busy_since = None
+            self._busy_since = self.at_job = None
         return ReadingFinished(job, result, (started - job.queued_at) * 1000)

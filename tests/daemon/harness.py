@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,24 @@ class Appliance:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Appliance:
+        self.launch()
+        self.wait("the daemon is ready", self._ready, 60)
+        return self
+
+    @contextlib.contextmanager
+    def launched(self) -> Iterator[None]:
+        """Run the daemon without waiting until it is ready."""
+        self.launch()
+        try:
+            yield
+        finally:
+            self.__exit__()
+
+    def launch(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "appliance", "run", "--config", str(self.config)], stderr=log
             )
-        self.wait("the daemon is ready", self._ready, 60)
-        return self
 
     def _ready(self) -> bool:
         assert self.process is not None
@@ -91,6 +104,13 @@ class Appliance:
     def wait_for_findings(self, count: int, seconds: float = 60) -> list[dict[str, Any]]:
         self.wait(f"{count} findings", lambda: len(self.findings()) >= count, seconds)
         return self.findings()
+
+    def why(self) -> list[str]:
+        """The codes behind FAULT; none while the daemon does not answer."""
+        try:
+            return list(self.status()["why"])
+        except httpx.HTTPError:
+            return []
 
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = httpx.get(f"{self.url}/api/status", timeout=5).json()
