@@ -46,8 +46,8 @@ class Arrival:
 class Problem:
     """Why something was not read: the code, and one sentence with what, where and what to do.
 
-    The sentence may be logged and shown: it never holds patient data. Paths are given to the reader of
-    the record and are not logged.
+    The sentence is for whoever reads the record. It may name a file, and sites put names of patients into
+    names of files, so it is never logged nor shown on the page.
     """
 
     reason: Reason
