@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
+import math
+import mmap
 import os
 import statistics
 import subprocess
@@ -12,9 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -32,7 +33,7 @@ from appliance.imaging.geometry import stack
 from appliance.imaging.isolation import SlicePool
 from appliance.imaging.slices import read_slice
 from appliance.imaging.volume import header_of, read_pixels, read_volume
-from appliance.records import Header, Int16, Problem, SlicePlan, Volume
+from appliance.records import Header, Problem, SlicePlan, Volume
 from engines.spec import Accepted, Grid
 from tools.bench.series import Series, prepare, stored_values
 
@@ -200,43 +201,47 @@ def by_pydicom(paths: Sequence[Path], values: Callable[[Dataset], npt.NDArray[An
 
 
 def isolated(paths: Sequence[Path], pool: SlicePool) -> Native:
-    """The same array by worker processes: each reads whole files into shared memory, the order comes last."""
+    """The same array by worker processes: headers first, then pixels straight into their place in shared
+    memory."""
+    placed = stack([future.result() for future in [pool.call(header, path) for path in paths]])
+    assert not isinstance(placed, Problem), placed.detail
     shared = os.memfd_create("volume")
     try:
+        os.ftruncate(shared, 2 * math.prod(placed.size))
         name = f"/proc/{os.getpid()}/fd/{shared}"
-        futures = [pool.call(_share, path, name, place) for place, path in enumerate(paths)]
-        placed = stack([future.result() for future in futures])
-        assert not isinstance(placed, Problem), placed.detail
-        hu = np.empty(placed.size, np.int16)
-
-        def gather(first: int) -> None:
-            for plane, place in list(zip(hu, placed.order, strict=True))[first::2]:
-                os.preadv(shared, [plane.data], place * plane.nbytes)
-
-        with ThreadPoolExecutor(2) as threads:
-            list(threads.map(gather, range(2)))
-        return hu
+        inode = os.fstat(shared).st_ino
+        filled = [
+            pool.call(_fill, paths[index], name, inode, placed.size, place)
+            for place, index in enumerate(placed.order)
+        ]
+        for future in filled:
+            future.result()
+        return _mapped(shared, placed.size)
     finally:
         os.close(shared)
 
 
-def _share(path: Path, shared: str, place: int) -> Header:
-    """Runs in a worker: the pixels go to their place in shared memory, the header to the caller."""
-    instance = header_of(path)
-    plane = _plane(instance.header.rows, instance.header.columns)
-    read_pixels(path, instance, plane)
-    file = os.open(shared, os.O_WRONLY)
+def header(path: Path) -> Header:
+    return header_of(path).header
+
+
+def _fill(path: Path, shared: str, inode: int, size: tuple[int, int, int], place: int) -> None:
+    """Runs in a worker."""
+    read_pixels(path, header_of(path), _attached(shared, inode, size)[place])
+
+
+@lru_cache(maxsize=1)
+def _attached(shared: str, inode: int, size: tuple[int, int, int]) -> Native:
+    """The caller's array; `inode` tells one from the next that gets the same name."""
+    descriptor = os.open(shared, os.O_RDWR)
     try:
-        os.pwrite(file, plane.data, place * plane.nbytes)
+        return _mapped(descriptor, size)
     finally:
-        os.close(file)
-    return instance.header
+        os.close(descriptor)
 
 
-@cache
-def _plane(rows: int, columns: int) -> Int16:
-    """One buffer for all slices of a worker: fresh memory would cost more than what is done with it."""
-    return np.empty((rows, columns), np.int16)
+def _mapped(descriptor: int, size: tuple[int, int, int]) -> Native:
+    return np.frombuffer(mmap.mmap(descriptor, 0), np.int16).reshape(size)
 
 
 def model_grid(paths: Sequence[Path]) -> Volume:
