@@ -21,6 +21,10 @@ from engines.protocol import Engine, EngineError
 Progress = Callable[[str, int, int], None]
 """Told of each file: what is going on, how many files are done, and how many there are."""
 
+_CHANGED = Problem(
+    Reason.CHANGED_WHILE_READING, "The file changed while it was read: read it again when it is whole."
+)
+
 
 @dataclass(slots=True)
 class TreeReader:
@@ -69,7 +73,8 @@ class TreeReader:
         known = {one.arrival.path: one for one in headers}
         for path, result in self._in_workers(known, plan):
             if isinstance(result, Slice):
-                yield result
+                changed = result.arrival.identity != known[path].arrival.identity
+                yield replace(result, problem=_CHANGED) if changed else result
             else:
                 yield replace(known[path], problem=_problem(result))
 

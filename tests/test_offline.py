@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from poison import POISONS, PoisonPool
 
+from appliance.imaging.isolation import SlicePool
 from appliance.offline import TreeReader
 from appliance.reading import rules_for
 from appliance.reasons import Outcome, Reason
@@ -38,3 +39,22 @@ def test_a_poisoned_file_costs_its_series_alone(
     assert records[Outcome.FAILED].reason is REASONS[poison]
     assert records[Outcome.FAILED].slices == len(small_chest("clear"))
     assert f"{poison}-" in (records[Outcome.FAILED].detail or "")
+
+
+def test_a_file_that_changes_between_header_and_pixels_fails_its_series(
+    small_chest: Callable[[str], list[Path]], tmp_path: Path
+) -> None:
+    for file in small_chest("clear"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    victim = tmp_path / small_chest("clear")[20].name
+
+    def touch(what: str, done: int, total: int) -> None:
+        if what == "Finding series" and done == total:
+            victim.write_bytes(victim.read_bytes() + b"\0\0")
+
+    engine = open_engine(default_model())
+    with SlicePool(1) as pool:
+        reader = TreeReader(engine, rules_for(engine.spec), pool, window=2, progress=touch)
+        (record,) = reader.records([tmp_path])
+    assert record.reason is Reason.CHANGED_WHILE_READING
+    assert victim.name in (record.detail or "")
