@@ -103,6 +103,7 @@ class Daemon:
         self._answers: AnswersChecked | None = None
         self._deliveries = DeliveriesOpen({}, failing=False)
         self._recovered = False
+        self._unaccounted = 0
 
         self._state = StateFolder(config.state_folder)
         self._lock = self._state.take(config.results)
@@ -287,6 +288,9 @@ class Daemon:
             self._journal.set_meta("export_mount", scanned.mount)
         if self._journal.meta("first_scan_at") is None:
             self._journal.set_meta("first_scan_at", utc_now())
+        if scanned.present is not None:
+            self._recorder.flush()
+            self._unaccounted = self._keeper.unaccounted(scanned.present)
 
     def _series_ended(self) -> None:
         """The light changes before the result is delivered."""
@@ -341,7 +345,7 @@ class Daemon:
                 for destination, since in self._deliveries.oldest.items()
             },
             disk_free_bytes=self._disk_free(),
-            conservation_error=counts.series - counts.ended - counts.in_flight,
+            conservation_error=abs(counts.series - counts.ended - counts.in_flight) + self._unaccounted,
         )
 
     def _disk_free(self) -> dict[str, int]:

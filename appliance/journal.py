@@ -233,6 +233,11 @@ class Journal:
         for path, size, mtime_ns, inode, kind, series_id in rows:
             yield KnownFile(path, FileIdentity(size, mtime_ns, inode), kind, series_id)
 
+    def paths(self) -> set[str]:
+        """Every path that is on record."""
+        with self._lock:
+            return {row[0] for row in self._db.execute("SELECT path FROM file")}
+
     def files_of(self, series_id: int) -> list[KnownFile]:
         """The paths that were read into a series, to read them again."""
         with self._lock:

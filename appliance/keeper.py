@@ -180,6 +180,16 @@ class Keeper:
 
     # What it tells
 
+    def unaccounted(self, present: Iterable[str]) -> int:
+        """How many of these files are neither on record nor on their way, and still there: 0, or a fault."""
+        in_flight = {str(path) for one in self._series.values() for path in one.paths}
+        missing = (Path(path) for path in set(present) - in_flight - self._journal.paths())
+        return sum(
+            folder.arrival(path) is not None
+            for path in missing
+            if not self._desk.holds(path) and not (self._sentinel and self._sentinel.matches(path))
+        )
+
     def in_progress(self, at_job: int | None) -> tuple[InProgress, ...]:
         """The series in flight, while the engine is at the job of this number."""
         return tuple(

@@ -84,8 +84,8 @@ class IntakeDesk:
         return self._parsing.blocks(folders, until)
 
     def holds(self, path: Path) -> bool:
-        """Whether the file at a path could not be read and is given time to become whole."""
-        return path in self._bad
+        """Whether the file at a path is on its way, or given time to become whole."""
+        return path in self._bad or self._parsing.holds(path)
 
     def seen(self, files: FilesSeen) -> None:
         """Take in new or changed files."""

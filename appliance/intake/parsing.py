@@ -67,6 +67,10 @@ class ParseQueue:
             del self._open[path.parent]
         return True
 
+    def holds(self, path: Path) -> bool:
+        """Whether the file at a path is on its way."""
+        return path in self._open.get(path.parent, {})
+
     def blocks(self, folders: set[Path], until: float) -> bool:
         """Whether a file of these folders that was seen until then is not read yet."""
         return any(

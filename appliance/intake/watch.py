@@ -27,6 +27,7 @@ SETTLE_S = 0.2
 """A file that is being written is looked at when no event came for so long; a closed one at once."""
 
 BATCH = 1000
+COUNT_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,17 @@ class SentinelSeen:
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """A rescan ended; `down` says why the folder cannot be trusted, else None."""
+    """A rescan ended; `down` says why the folder cannot be trusted, else None.
+
+    Every hour `present` has the paths of all files, for whoever keeps account of them.
+    """
 
     at: float
     took_s: float
     files: int
     mount: str | None
     down: folder.FolderDown | None
+    present: frozenset[str] | None = None
 
 
 class Watch(threading.Thread):
@@ -86,6 +91,7 @@ class Watch(threading.Thread):
         self._dirty: dict[str, float] = {}
         self._wake = threading.Event()
         self._stopping = False
+        self._next_count = 0.0
 
     def stop(self) -> None:
         self._stopping = True
@@ -169,7 +175,10 @@ class Watch(threading.Thread):
                 "export_folder_down", f"A folder in the export folder cannot be read: {error.strerror}."
             )
         now = time.monotonic()
-        self._post(Scanned(now, now - started, count, mount, down))
+        counted = frozenset(present) if down is None and now >= self._next_count else None
+        if counted is not None:
+            self._next_count = now + COUNT_S
+        self._post(Scanned(now, now - started, count, mount, down, counted))
 
     def _tell(self, arrivals: Iterable[Arrival], *, first_scan: bool) -> None:
         new = [one for one in arrivals if self._told.get(str(one.path)) != one.identity]

@@ -39,6 +39,7 @@ def test_slices_one_by_one_become_a_flag(appliance: Appliance, small_chest: Smal
         assert record["engine"]["runner"] == "onnxruntime"
         assert set(record["timings_ms"]) == {"parse", "volume", "queue", "infer", "record"}
         appliance.wait("the light is suspect", lambda: appliance.status()["state"] == "suspect", 5)
+        assert "scanlight_series_conservation_error 0.0" in metrics(appliance)
         heatmap = np.load(appliance.state / "objects" / record["heatmap"])
         assert heatmap["heatmap"].max() > 0
         assert appliance.stop() == 0

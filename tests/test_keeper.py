@@ -1,0 +1,101 @@
+"""The keeper's account of the folder, with a real journal and a real desk."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from poison import PoisonPool
+
+from appliance.findings.objects import ObjectStore
+from appliance.intake import folder
+from appliance.intake.completeness import Pace, Sentinel
+from appliance.intake.desk import IntakeDesk, SliceTaken
+from appliance.intake.parsing import Parsed
+from appliance.intake.watch import FilesSeen
+from appliance.journal import Journal
+from appliance.keeper import Keeper
+from appliance.reader import Job
+from appliance.reading import ModelInUse, rules_for
+from appliance.recorder import Recorder
+from appliance.records import SlicePlan
+from engines.bundle import default_model, load_model
+
+
+class Room:
+    """A keeper with what it works with; `jobs` are what it handed to the engine."""
+
+    def __init__(self, tmp_path: Path, pool: PoisonPool) -> None:
+        self.export = tmp_path / "export"
+        self.export.mkdir()
+        (tmp_path / "objects").mkdir()
+        model = load_model(default_model())
+        rules = rules_for(model.spec)
+        plan = SlicePlan(model.spec.grid.spacing_mm[1:], model.spec.grid.size[1:])
+        self.posted: queue.Queue[Parsed] = queue.Queue()
+        self.jobs: list[Job] = []
+        self.journal = Journal(tmp_path / "journal.db")
+        self.recorder = Recorder(self.journal, ObjectStore(tmp_path / "objects"), rules, 60)
+        self.desk = IntakeDesk(pool, 1, plan, self.posted.put, tries=1, old_before_ns=0)
+        self.keeper = Keeper(
+            self.journal,
+            self.recorder,
+            self.desk,
+            rules,
+            Pace(),
+            ModelInUse(model.spec, model.digest, None),
+            self.jobs.append,
+            lambda: None,
+            export_folder=self.export,
+            sentinel=Sentinel("*.done"),
+            tries=3,
+            memory_budget=2**30,
+        )
+
+    def see(self, *paths: Path) -> None:
+        arrivals = tuple(one for one in map(folder.arrival, paths) if one)
+        self.desk.seen(FilesSeen(arrivals, time.monotonic()))
+
+    def parse(self) -> None:
+        while len(self.desk):
+            taken = self.desk.parsed(self.posted.get(timeout=30))
+            if isinstance(taken, SliceTaken):
+                self.keeper.take(taken)
+
+    def present(self) -> frozenset[str]:
+        return frozenset(str(one.path) for one in folder.scan(self.export))
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    with PoisonPool() as pool:
+        yield Room(tmp_path, pool)
+
+
+def test_every_file_is_accounted_for_on_its_way_and_on_record(
+    room: Room, small_chest: Callable[[str], list[Path]]
+) -> None:
+    slices = []
+    for file in small_chest("clear")[:3]:
+        slices.append(room.export / file.name)
+        slices[-1].write_bytes(file.read_bytes())
+    bad, sentinel, gone = (room.export / name for name in ("bad.dcm", "x.done", "gone.dcm"))
+    for path in (bad, sentinel, gone):
+        path.write_text("hello")
+    assert room.keeper.unaccounted(room.present()) == 5, "told of nothing, only the sentinel needs no account"
+
+    room.see(*slices, bad, gone)
+    assert room.keeper.unaccounted(room.present()) == 0, "on their way"
+    present = room.present()
+    room.parse()
+    gone.unlink()
+    assert room.keeper.unaccounted(present) == 0, "in flight, given time, or gone"
+
+    room.keeper.tick(time.monotonic() + 2)
+    assert len(room.jobs) == 1
+    lost = room.export / "lost.dcm"
+    lost.write_text("nobody told of this one")
+    assert room.keeper.unaccounted(room.present()) == 1
