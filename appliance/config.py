@@ -27,6 +27,8 @@ from pydantic_core import ErrorDetails
 from appliance.intake.completeness import Pace
 from appliance.reasons import MOVABLE, Outcome, Reason
 
+DEFAULT_CONFIG = Path("/etc/scanlight.yaml")
+
 
 class ConfigError(Exception):
     """The configuration cannot be used; `problems` has one sentence for each thing that is wrong."""
@@ -56,7 +58,7 @@ def _address(value: str) -> str:
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Address = Annotated[str, AfterValidator(_address)]
-Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=86400, allow_inf_nan=False)]
 
 
 class _Section(BaseModel):
@@ -75,7 +77,7 @@ class Completeness(_Section):
 
     floor_s: Seconds = 1.5
     ceiling_s: Seconds = 30.0
-    k: float = Field(default=4.0, ge=1, le=100)
+    k: float = Field(default=4.0, strict=True, ge=1, le=100)
     sentinel: SentinelSettings | None = None
 
     @model_validator(mode="after")
@@ -88,16 +90,21 @@ class Completeness(_Section):
 class OperatingPoint(_Section):
     """A site's own threshold; it appears on every finding together with its reason."""
 
-    value: float = Field(gt=0, lt=1)
+    value: float = Field(strict=True, gt=0, lt=1)
     reason: str = Field(min_length=3)
 
 
 def _movable(reasons: dict[Reason, Outcome]) -> dict[Reason, Outcome]:
-    for reason, outcome in reasons.items():
-        if reason not in MOVABLE:
-            raise ValueError(f"{reason} cannot be moved; these can: {', '.join(sorted(MOVABLE))}")
-        if outcome not in (Outcome.SKIPPED, Outcome.NOT_ANALYSED):
-            raise ValueError(f"{reason} can be skipped or not_analysed, not {outcome}")
+    fixed = sorted(reasons.keys() - MOVABLE)
+    wrong = [
+        f"{reason} can be skipped or not_analysed, not {outcome}"
+        for reason, outcome in reasons.items()
+        if reason in MOVABLE and outcome not in (Outcome.SKIPPED, Outcome.NOT_ANALYSED)
+    ]
+    if fixed:
+        wrong.append(f"{', '.join(fixed)} cannot be moved; these can: {', '.join(sorted(MOVABLE))}")
+    if wrong:
+        raise ValueError("; ".join(wrong))
     return reasons
 
 
@@ -118,16 +125,16 @@ class Config(_Section):
     completeness: Completeness = Completeness()
     rescan_s: Seconds = 10.0
     polling: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"
-    backlog_h: float = Field(default=24.0, ge=0, allow_inf_nan=False)
-    workers: int = Field(default_factory=lambda: max(1, (os.cpu_count() or 2) - 1), ge=1, le=256)
-    worker_memory_mb: int = Field(default=1024, ge=256)
+    backlog_h: float = Field(default=24.0, strict=True, ge=0, allow_inf_nan=False)
+    workers: int = Field(default_factory=lambda: max(1, (os.cpu_count() or 2) - 1), strict=True, ge=1, le=256)
+    worker_memory_mb: int = Field(default=1024, strict=True, ge=256)
     worker_timeout_s: Seconds = 5.0
-    memory_budget_mb: int = Field(default=2048, ge=64)
-    tries: int = Field(default=5, ge=1, le=100)
+    memory_budget_mb: int = Field(default=2048, strict=True, ge=64)
+    tries: int = Field(default=5, strict=True, ge=1, le=100)
     retry_after_s: Seconds = 60.0
-    known_answer_interval_s: Annotated[float, Field(gt=0, le=3600)] = 3600.0
-    lung_min_ml: float = Field(default=500.0, ge=0, allow_inf_nan=False)
-    axial_tolerance_deg: float = Field(default=20.0, gt=0, le=45)
+    known_answer_interval_s: Annotated[float, Field(strict=True, gt=0, le=3600)] = 3600.0
+    lung_min_ml: float = Field(default=500.0, strict=True, ge=0, allow_inf_nan=False)
+    axial_tolerance_deg: float = Field(default=20.0, strict=True, gt=0, le=45)
     reasons: Annotated[dict[Reason, Outcome], AfterValidator(_movable)] = Field(
         default_factory=dict, description="reason: skipped or not_analysed, for the movable ones"
     )
@@ -169,6 +176,9 @@ def parse(text: str, name: str) -> Config:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError([f"{name}, line {line}: not valid YAML: {error.problem}."]) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        what = error.reason if isinstance(error, yaml.reader.ReaderError) else "it is nested too deeply"
+        raise ConfigError([f"{name}: not valid YAML: {what}."]) from error
     if not isinstance(values, dict):
         raise ConfigError([f"{name}: expected settings such as export_folder: /data/export."])
     try:
@@ -186,6 +196,10 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a setting's name must be a word", key.start_mark
+                )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{key.value} is there twice, keep one", key.start_mark

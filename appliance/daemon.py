@@ -26,7 +26,8 @@ from appliance.config import Config
 from appliance.delivery.courier import Courier, DeliveriesOpen
 from appliance.facts import Board, Facts, ModelFacts
 from appliance.findings.objects import ObjectStore
-from appliance.imaging.isolation import SlicePool
+from appliance.imaging.isolation import SlicePool, WorkerLost
+from appliance.imaging.slices import NotDicom, Unreadable
 from appliance.intake import folder
 from appliance.intake.completeness import Sentinel
 from appliance.intake.desk import FileLost, FilePassed, IntakeDesk, SliceTaken
@@ -34,7 +35,7 @@ from appliance.intake.parsing import Parsed
 from appliance.intake.watch import FilesSeen, Scanned, SentinelSeen, Watch
 from appliance.journal import Journal, JournalReader
 from appliance.keeper import Keeper
-from appliance.known_answers import KnownAnswers
+from appliance.known_answers import AnswersWrong, KnownAnswers
 from appliance.reader import AnswersChecked, EngineReady, Reader, ReadingFinished
 from appliance.reading import ModelInUse, Rules, rules_for
 from appliance.recorder import Recorder
@@ -175,7 +176,10 @@ class Daemon:
 
     def _known_answers(self, engine: Engine) -> KnownAnswers:
         def read_slices(paths: Sequence[Path], plan: SlicePlan) -> list[Slice]:
-            return [future.result() for future in [self._pool.submit(path, plan) for path in paths]]
+            try:
+                return [future.result() for future in [self._pool.submit(path, plan) for path in paths]]
+            except (OSError, NotDicom, Unreadable, WorkerLost) as error:
+                raise AnswersWrong(f"A known answer cannot be read: {type(error).__name__}.") from error
 
         return KnownAnswers(engine, self._rules, read_slices, self._state.known_answers)
 
@@ -304,13 +308,17 @@ class Daemon:
         looked = self._scanned is not None and self._scanned.down is None and not len(self._desk)
         if looked and not self._recovered:
             self._recovered = True
-            self._keeper.end_vanished(self._journal_reader.in_flight())
+            self._keeper.end_vanished(self._journal_reader.not_ended())
 
     def _facts(self) -> Facts:
         now, wall = time.monotonic(), time.time()
         scanned, answers, counts, spec = self._scanned, self._answers, self._counts, self._model.spec
         pending = [since for since in (self._keeper.oldest(), self._desk.oldest()) if since is not None]
-        failing = {"state_disk": self._keeper.disk_failing, "results_folder": self._deliveries.failing}
+        failing = {
+            "state_disk": self._keeper.disk_failing,
+            "results_folder": self._deliveries.failing,
+            "folder_unreadable": scanned is not None and scanned.unreadable > 0,
+        }
         return Facts(
             heartbeat=now,
             published_at=utc_now(),

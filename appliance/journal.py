@@ -7,11 +7,12 @@ transaction, with synchronous=FULL in WAL mode: once `record` returns, the findi
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance.clock import utc_now
@@ -31,6 +32,7 @@ MIGRATIONS = (
         study_uid TEXT,
         first_seen_at TEXT NOT NULL,
         ended INTEGER NOT NULL DEFAULT 0,
+        provisional INTEGER NOT NULL DEFAULT 0,
         tries INTEGER NOT NULL DEFAULT 0,
         in_try INTEGER NOT NULL DEFAULT 0,
         parked INTEGER NOT NULL DEFAULT 0,
@@ -38,10 +40,10 @@ MIGRATIONS = (
         UNIQUE (subject, stack)
     );
 
-    -- What was read of each path, so that a restart parses only what is new. `series_id` is NULL for a file
-    -- that is none of ours.
+    -- What was read of each path, so that a restart parses only what is new. A path is bytes: not every name
+    -- is UTF-8. `series_id` is NULL for a file that is none of ours.
     CREATE TABLE file (
-        path TEXT PRIMARY KEY,
+        path BLOB PRIMARY KEY,
         size INTEGER NOT NULL,
         mtime_ns INTEGER NOT NULL,
         inode INTEGER NOT NULL,
@@ -231,12 +233,12 @@ class Journal:
                 " LEFT JOIN series ON series.id = series_id WHERE series_id IS NULL OR ended"
             ).fetchall()
         for path, size, mtime_ns, inode, kind, series_id in rows:
-            yield KnownFile(path, FileIdentity(size, mtime_ns, inode), kind, series_id)
+            yield KnownFile(os.fsdecode(path), FileIdentity(size, mtime_ns, inode), kind, series_id)
 
     def paths(self) -> set[str]:
         """Every path that is on record."""
         with self._lock:
-            return {row[0] for row in self._db.execute("SELECT path FROM file")}
+            return {os.fsdecode(row[0]) for row in self._db.execute("SELECT path FROM file")}
 
     def files_of(self, series_id: int) -> list[KnownFile]:
         """The paths that were read into a series, to read them again."""
@@ -245,19 +247,13 @@ class Journal:
                 "SELECT path, size, mtime_ns, inode, kind FROM file WHERE series_id = ?", (series_id,)
             ).fetchall()
         return [
-            KnownFile(path, FileIdentity(size, mtime_ns, inode), kind, series_id)
+            KnownFile(os.fsdecode(path), FileIdentity(size, mtime_ns, inode), kind, series_id)
             for path, size, mtime_ns, inode, kind in rows
         ]
 
     def add_files(self, files: Iterable[KnownFile], events: Iterable[Event] = ()) -> None:
         with self._transaction() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    (f.path, f.identity.size, f.identity.mtime_ns, f.identity.inode, f.kind, f.series_id)
-                    for f in files
-                ),
-            )
+            _put_files(db, files)
             _append(db, events)
 
     def add_events(self, events: Iterable[Event]) -> None:
@@ -292,6 +288,11 @@ class Journal:
         with self._transaction() as db:
             db.execute("UPDATE series SET ended = 0, next_try_at = NULL WHERE id = ?", (series_id,))
 
+    def set_provisional(self, series_id: int, provisional: bool) -> None:
+        """A series was read without a flag and waits for late slices, or does no longer."""
+        with self._transaction() as db:
+            db.execute("UPDATE series SET provisional = ? WHERE id = ?", (provisional, series_id))
+
     def charge_try(self, series_id: int) -> None:
         """Before an engine call: should the process end inside it, the try is this series'."""
         with self._transaction() as db:
@@ -308,7 +309,7 @@ class Journal:
     def abandon_tries(self) -> None:
         """At start: a series inside an engine call when the process ended keeps that try."""
         with self._transaction() as db:
-            db.execute("UPDATE series SET in_try = 0 WHERE in_try")
+            db.execute("UPDATE series SET in_try = 0, provisional = 0 WHERE in_try OR provisional")
 
     def current(self, series_id: int) -> SeriesRecord | None:
         """The current finding of a series: its newest revision."""
@@ -317,6 +318,14 @@ class Journal:
                 "SELECT record FROM finding WHERE series_id = ? ORDER BY revision DESC LIMIT 1", (series_id,)
             ).fetchone()
         return None if row is None else SeriesRecord.from_json(row[0])
+
+    def was_flagged(self, series_id: int) -> bool:
+        """Whether any revision of a series was flagged."""
+        with self._lock:
+            found = self._db.execute(
+                "SELECT 1 FROM finding WHERE series_id = ? AND outcome = ?", (series_id, Outcome.FLAGGED)
+            ).fetchone()
+        return found is not None
 
     def has_reading(self, series_id: int, reading_key: str) -> bool:
         with self._lock:
@@ -340,13 +349,7 @@ class Journal:
         the one already on record. `next_try_at` is set for a failure that will be tried again.
         """
         with self._transaction() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    (f.path, f.identity.size, f.identity.mtime_ns, f.identity.inode, f.kind, series_id)
-                    for f in files
-                ),
-            )
+            _put_files(db, (replace(one, series_id=series_id) for one in files))
             if finding is not None:
                 record, stored, destinations = finding
                 cursor = db.execute(
@@ -373,7 +376,8 @@ class Journal:
                     ),
                 )
             db.execute(
-                "UPDATE series SET ended = 1, next_try_at = ?, parked = parked + ? WHERE id = ?",
+                "UPDATE series SET ended = 1, provisional = 0, next_try_at = ?, parked = parked + ?"
+                " WHERE id = ?",
                 (next_try_at, next_try_at is not None, series_id),
             )
             _append(db, events)
@@ -410,7 +414,10 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Rows by where they stand. `suspect` counts studies, the others series."""
+    """Rows by where they stand. `suspect` counts studies that were ever flagged, the others series.
+
+    A study stays suspect when a later revision no longer flags: a flag is never withdrawn in silence.
+    """
 
     series: int
     in_flight: int
@@ -453,10 +460,20 @@ class JournalReader:
         return [SeriesRecord.from_json(row[0]) for row in rows]
 
     def in_flight(self) -> list[SeriesRecord]:
-        """What has been seen and has not ended, oldest first."""
-        rows = self._db.execute(
-            "SELECT subject, stack, study_uid, first_seen_at FROM series WHERE NOT ended ORDER BY id"
+        """What has been seen and has no finding yet, oldest first; what is read anew keeps its finding."""
+        return self._open(
+            "SELECT subject, stack, study_uid, first_seen_at, provisional FROM series WHERE NOT ended"
+            " AND NOT EXISTS (SELECT 1 FROM finding WHERE series_id = series.id) ORDER BY id"
         )
+
+    def not_ended(self) -> list[SeriesRecord]:
+        """Every series that was in flight when the journal was last written, oldest first."""
+        return self._open(
+            "SELECT subject, stack, study_uid, first_seen_at, provisional FROM series WHERE NOT ended"
+            " ORDER BY id"
+        )
+
+    def _open(self, query: str) -> list[SeriesRecord]:
         return [
             SeriesRecord(
                 series_uid=subject if study else None,
@@ -465,8 +482,9 @@ class JournalReader:
                 study_uid=study,
                 first_seen_at=seen,
                 in_flight=True,
+                provisional=bool(provisional),
             )
-            for subject, stack, study, seen in rows
+            for subject, stack, study, seen, provisional in self._db.execute(query)
         ]
 
     def subjects_ending_with(self, end: str) -> list[str]:
@@ -490,7 +508,8 @@ class JournalReader:
         (series, in_flight) = self._db.execute("SELECT COUNT(*), SUM(NOT ended) FROM series").fetchone()
         (ended,) = self._db.execute("SELECT COUNT(*) FROM series WHERE ended").fetchone()
         (suspect,) = self._db.execute(
-            f"SELECT COUNT(DISTINCT study_uid) FROM ({_CURRENT}) WHERE outcome = ?",  # noqa: S608
+            "SELECT COUNT(DISTINCT s.study_uid) FROM finding f JOIN series s ON s.id = f.series_id"
+            " WHERE f.outcome = ?",
             (Outcome.FLAGGED,),
         ).fetchone()
         by_outcome = dict(
@@ -511,6 +530,23 @@ class JournalReader:
             "SELECT id, name, label, label2, value FROM event WHERE id > ? ORDER BY id", (event_id,)
         )
         return [(row[0], Event(*row[1:])) for row in rows]
+
+
+def _put_files(db: sqlite3.Connection, files: Iterable[KnownFile]) -> None:
+    db.executemany(
+        "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            (
+                os.fsencode(one.path),
+                one.identity.size,
+                one.identity.mtime_ns,
+                one.identity.inode,
+                one.kind,
+                one.series_id,
+            )
+            for one in files
+        ),
+    )
 
 
 def _append(db: sqlite3.Connection, events: Iterable[Event]) -> None:

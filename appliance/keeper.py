@@ -17,7 +17,7 @@ from pathlib import Path
 from appliance import logs
 from appliance.clock import utc_now
 from appliance.facts import InProgress
-from appliance.findings.record import SeriesRecord
+from appliance.findings.record import SeriesRecord, printable
 from appliance.in_flight import InFlight
 from appliance.intake import folder
 from appliance.intake.completeness import CompletedBy, Pace, Sentinel
@@ -156,6 +156,8 @@ class Keeper:
         else:
             one.reading = finished.result
         self._step(one, ReadingDone(one.reading.outcome is Outcome.FLAGGED))
+        if one.life.phase is Phase.PROVISIONAL:
+            self._journal.set_provisional(one.row.id, True)
 
     def housekeep(self) -> None:
         """Repeat what the disk refused, and try again what failed and is due."""
@@ -173,6 +175,9 @@ class Keeper:
             if subject in self._series or self._desk.holds(self._export_folder / subject):
                 continue
             row = self._journal.series(subject, seen.study_uid)
+            if self._journal.current(row.id) is not None:
+                self._journal.end(row.id, [], [])
+                continue
             record = unread_record(
                 FILES_GONE, series_uid=seen.series_uid, study_uid=seen.study_uid, path=seen.path
             )
@@ -216,6 +221,7 @@ class Keeper:
             case Action.DISCARD:
                 if one.reading is not None:
                     self._recorder.count("readings_superseded")
+                    self._journal.set_provisional(one.row.id, False)
                 one.reading = None
             case Action.REOPEN:
                 self._reopen(one)
@@ -304,9 +310,10 @@ class Keeper:
             self._reopen(one)
             return
         self._journal.reopen(row.id)
-        current = folder.arrival(self._export_folder / row.subject)
-        if current is not None:
-            self._desk.read_again(current, time.monotonic(), tries=1)
+        for known in self._journal.files_of(row.id):
+            current = folder.arrival(Path(known.path))
+            if current is not None:
+                self._desk.read_again(current, time.monotonic(), tries=1)
 
     def _keep_within_memory(self, keep: InFlight) -> None:
         """Drop the planes of the largest series that still receive, should all together take too much.
@@ -360,7 +367,7 @@ class Keeper:
 
     def _end_file(self, arrival: Arrival, problem: Problem) -> None:
         """A file that belongs to no series ends on its own, under its path in the export folder."""
-        subject = str(arrival.path.relative_to(self._export_folder))
+        subject = printable(str(arrival.path.relative_to(self._export_folder)))
         row = self._journal.series(subject, None)
         record = unread_record(problem, path=subject, identity=arrival.identity)
         self._recorder.count("files", "unreadable")

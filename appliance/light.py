@@ -24,6 +24,7 @@ MAIN_LOOP_STALLED = "main_loop_stalled"
 FAULTS = {
     MAIN_LOOP_STALLED: "Scanlight hangs and will be started again",
     "export_folder_down": "the export folder cannot be reached, or is another file system than before",
+    "folder_unreadable": "a folder in the export folder cannot be opened: check its permissions",
     "rescan_late": "the export folder has not been scanned in time",
     "known_answers_failed": "the known answers came out wrong, so nothing is read",
     "known_answers_late": "the known answers have not been run in time",

@@ -25,6 +25,8 @@ _CHANGED = Problem(
     Reason.CHANGED_WHILE_READING, "The file changed while it was read: read it again when it is whole."
 )
 
+_CLOSED = Problem(Reason.UNREADABLE, "The folder cannot be opened: check its permissions.")
+
 
 @dataclass(slots=True)
 class TreeReader:
@@ -46,7 +48,10 @@ class TreeReader:
         """The record of every series, and of every file that claims to be DICOM and cannot be read."""
         grid = self.engine.spec.grid
         plan = SlicePlan(grid.spacing_mm[1:], grid.size[1:], self.keep_native)
-        arrivals = {one.path: one for root in roots for one in _files(root)}
+        closed: list[Path] = []
+        arrivals = {one.path: one for root in roots for one in _files(root, closed.append)}
+        for path in closed:
+            yield unread_record(_CLOSED, path=str(path))
         headers_only = replace(plan, pixels=False)
         for done, (path, result) in enumerate(self._in_workers(arrivals, headers_only), 1):
             self.progress("Finding series", done, len(arrivals))
@@ -105,9 +110,12 @@ def _result(path: Path, future: Future[Slice]) -> tuple[Path, Slice | BaseExcept
     return (path, future.result() if error is None else error)
 
 
-def _files(root: Path) -> Iterator[Arrival]:
+def _files(root: Path, unreadable: Callable[[Path], None]) -> Iterator[Arrival]:
     if root.is_dir():
-        yield from folder.scan(root, follow_links=True)
+        try:
+            yield from folder.scan(root, follow_links=True, unreadable=unreadable)
+        except OSError:
+            unreadable(root)
     else:
         found = folder.arrival(root.resolve())
         if found is not None:

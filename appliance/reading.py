@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from appliance import logs
 from appliance.findings.identity import reading_key
-from appliance.findings.record import SeriesRecord
+from appliance.findings.record import SeriesRecord, printable
 from appliance.imaging import IMAGING_VERSION
 from appliance.imaging.assess import Policy, assess
 from appliance.reasons import Outcome, Reason, outcome_of
@@ -72,7 +73,12 @@ def read_series(slices: Sequence[Slice], engine: Engine, rules: Rules) -> Readin
     Raises EngineError where the engine failed, which says nothing about the series.
     """
     started = time.perf_counter()
-    assessment = assess(slices, engine.spec.grid, rules.policy)
+    try:
+        assessment = assess(slices, engine.spec.grid, rules.policy)
+    except Exception as error:
+        # What a header can hold knows no end: an oversight of ours must not cost a neighbour.
+        logs.crash("assessing_failed", error)
+        return failed(INTERNAL_ERROR, slices)
     timings = {
         "parse": sum(one.parse_ms for one in slices),
         "volume": (time.perf_counter() - started) * 1000,
@@ -90,6 +96,11 @@ def read_series(slices: Sequence[Slice], engine: Engine, rules: Rules) -> Readin
         problem = assessment.unless_flagged
         outcome = outcome_of(problem.reason, rules.moved)
     return Reading(outcome, problem, assessment.geometry, assessment.volume, score, timings)
+
+
+INTERNAL_ERROR = Problem(
+    Reason.INTERNAL_ERROR, "Reading the series failed inside Scanlight: report it, with the log."
+)
 
 
 def failed(problem: Problem, slices: Sequence[Slice] = ()) -> Reading:
@@ -141,7 +152,7 @@ def record_of(reading: Reading, slices: Sequence[Slice], model: ModelInUse, rule
         study_uid=first.study_uid,
         outcome=reading.outcome,
         reason=reading.problem.reason if reading.problem else None,
-        detail=reading.problem.detail if reading.problem else None,
+        detail=printable(reading.problem.detail) if reading.problem else None,
         revision=1,
         reading_key=key,
         slices=geometry.slices if geometry else len(slices),
@@ -182,10 +193,10 @@ def unread_record(
     return SeriesRecord(
         series_uid=series_uid,
         study_uid=study_uid,
-        path=path,
+        path=None if path is None else printable(path),
         outcome=outcome_of(problem.reason),
         reason=problem.reason,
-        detail=problem.detail,
+        detail=printable(problem.detail),
         revision=1,
         reading_key=_digest(series_uid or "", path or "", repr(identity), problem.reason),
     )

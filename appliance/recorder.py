@@ -32,6 +32,8 @@ RETRIED = frozenset(
 
 LONGEST_DELAY_S = 86400.0
 
+STILL_SUSPECT = "An earlier revision of this series was flagged, so that the study stays suspect."
+
 
 class Recorder:
     """Called by the main loop alone.
@@ -73,6 +75,8 @@ class Recorder:
         if self._journal.has_reading(one.row.id, record.reading_key):
             self.end_unchanged(one, self._next_try(one.row, record))
             return None
+        if record.outcome is not Outcome.FLAGGED and self._journal.was_flagged(one.row.id):
+            record = replace(record, detail=" ".join(filter(None, (record.detail, STILL_SUSPECT))))
         heatmap = self._heatmap(one.reading)
         timings = {**(record.timings_ms or {}), "queue": round(one.queue_ms, 3)}
         timings["record"] = round((time.perf_counter() - started) * 1000, 3)

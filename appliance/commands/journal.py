@@ -10,14 +10,15 @@ import typer
 from rich.console import Console
 
 from appliance.commands.table import print_records
-from appliance.config import ConfigError, load
+from appliance.config import DEFAULT_CONFIG, ConfigError, load
 from appliance.journal import JournalError, JournalReader
 from appliance.state_folder import StateFolder
 
 USAGE = 2
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="The daemon's configuration.")
+    Path,
+    typer.Option("--config", metavar="FILE", envvar="SCANLIGHT_CONFIG", help="The daemon's configuration."),
 ]
 StateOption = Annotated[
     Path | None, typer.Option("--state", metavar="DIR", help="Its state folder, instead.")
@@ -26,14 +27,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One record a line, as 
 
 
 def list_series(
-    config: ConfigOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
     state: StateOption = None,
     as_json: JsonOption = False,
-    limit: Annotated[int, typer.Option(min=1, help="So many of the newest.")] = 1000,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many of the newest.")] = None,
 ) -> None:
     """List the current finding of each series, newest first, and before them what is in flight."""
     reader = _open(config, state)
-    records = [*reader.in_flight(), *reader.records(limit)]
+    records = [*reader.in_flight(), *reader.records(limit or -1)]
     if as_json:
         for record in records:
             typer.echo(record.to_json())
@@ -43,7 +44,7 @@ def list_series(
 
 def show(
     series: Annotated[str, typer.Argument(metavar="SERIES", help="A Series Instance UID, or its end.")],
-    config: ConfigOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
     state: StateOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -54,22 +55,16 @@ def show(
         fits = "no series" if not subjects else f"{len(subjects)} series"
         typer.echo(f"{fits.capitalize()} of this journal ends with {series}: see scanlight list.", err=True)
         raise typer.Exit(1)
-    for record in reader.revisions(subjects[0]):
+    revisions = reader.revisions(subjects[0])
+    for record in revisions or [one for one in reader.in_flight() if one.series_uid == subjects[0]]:
         typer.echo(
             record.to_json() if as_json else json.dumps(record.as_dict(), indent=2, ensure_ascii=False)
         )
 
 
-def _open(config: Path | None, state: Path | None) -> JournalReader:
-    if (config is None) == (state is None):
-        typer.echo(
-            "Name the daemon's configuration with --config, or its state folder with --state.", err=True
-        )
-        raise typer.Exit(USAGE)
+def _open(config: Path, state: Path | None) -> JournalReader:
     try:
-        folder = load(config).state_folder if config else state
-        assert folder is not None
-        return JournalReader(StateFolder(folder).journal)
+        return JournalReader(StateFolder(state or load(config).state_folder).journal)
     except (ConfigError, JournalError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(USAGE) from None

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from appliance import logs
-from appliance.config import Config, ConfigError, load
+from appliance.config import DEFAULT_CONFIG, Config, ConfigError, load
 from appliance.daemon import Daemon, EngineHung
 from appliance.journal import JournalError
 from appliance.reading import WrongModel
@@ -24,7 +24,12 @@ CRASHED = 70
 
 
 def run(
-    config: Annotated[Path, typer.Option("--config", metavar="FILE", help="The configuration, in YAML.")],
+    config: Annotated[
+        Path,
+        typer.Option(
+            "--config", metavar="FILE", envvar="SCANLIGHT_CONFIG", help="The configuration, in YAML."
+        ),
+    ] = DEFAULT_CONFIG,
     accept_folder: Annotated[
         bool, typer.Option(help="Accept that the export folder is on another file system than before.")
     ] = False,
@@ -53,6 +58,8 @@ def run(
 
 
 def _build(settings: Config, *, accept_folder: bool) -> Daemon:
+    # What is written is for the service and its group.
+    os.umask(0o027)
     logs.configure(settings.log_level)
     model = load_model(settings.model or default_model())
     return Daemon(settings, model, lambda: open_engine(model, settings.engine), accept_folder=accept_folder)

@@ -29,6 +29,9 @@ def print_records(
     `names` are better words for series UIDs.
     """
     names = names or {}
+    if not console.is_terminal:
+        # A pipe has no width that words would have to fit.
+        console = Console(file=console.file, width=200)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("series", "outcome", "reason", "p", "size", "spacing mm"):
         table.add_column(name, justify="right" if name == "p" else "left", no_wrap=name != "reason")

@@ -13,6 +13,11 @@ from appliance.reasons import Outcome, Reason
 SCHEMA = 1
 
 
+def printable(text: str) -> str:
+    """A text that may hold bytes of a file name that are not UTF-8, as it can stand in JSON."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesRecord:
     """A series, or a file that belongs to none (`series_uid` None and `path` set). Absent is None.

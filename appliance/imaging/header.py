@@ -51,6 +51,9 @@ _WITHOUT_CONTRAST = re.compile(
 )
 _AGE_UNITS: Final[Mapping[str, float]] = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
+_IMPOSSIBLE: Final = 1e9
+_SMALLEST_MM: Final = 0.01
+
 
 class NotDicom(Exception):
     """The file is not a DICOM instance and does not claim to be one."""
@@ -122,7 +125,7 @@ def instance(data: DataSet) -> Instance:
         return next(iter(values.texts(tag)), "")
 
     def number(tag: int) -> float | None:
-        return next((value for value in values.numbers(tag) if math.isfinite(value)), None)
+        return next((value for value in values.numbers(tag) if _possible(value)), None)
 
     def integer(tag: int) -> int | None:
         value = number(tag)
@@ -130,7 +133,7 @@ def instance(data: DataSet) -> Instance:
 
     def exactly(tag: int, count: int) -> tuple[float, ...] | None:
         vector = values.numbers(tag)
-        return vector if len(vector) == count and all(map(math.isfinite, vector)) else None
+        return vector if len(vector) == count and all(map(_possible, vector)) else None
 
     identity = {"instance": text(_SOP_INSTANCE), "series": text(_SERIES), "study": text(_STUDY)}
     missing = [name for name, uid in identity.items() if not uid]
@@ -224,12 +227,17 @@ def _images_in_series(values: Values, frames: int | None) -> int | None:
     return frames if frames and frames > 1 else None
 
 
+def _possible(value: float) -> bool:
+    """Whether a number can be a length, a density or a count; a header may hold 1e308 or nan."""
+    return math.isfinite(value) and abs(value) < _IMPOSSIBLE
+
+
 def _positive(value: float | None) -> float | None:
     return value if value is not None and value > 0 else None
 
 
 def _pair(vector: tuple[float, ...] | None) -> tuple[float, float] | None:
-    return (vector[0], vector[1]) if vector and min(vector) > 0 else None
+    return (vector[0], vector[1]) if vector and min(vector) >= _SMALLEST_MM else None
 
 
 def _triple(vector: tuple[float, ...] | None) -> Triple | None:

@@ -74,6 +74,11 @@ def check(instance: Instance) -> PixelElement:
             "The header has no Rescale Slope and Intercept to HU, so that densities are unknown: export the"
             " original images, not a converted copy.",
         )
+    if header.pixel_spacing is None:
+        raise PixelsRefused(
+            Reason.MIXED_SIZE,
+            "The header has no possible Pixel Spacing, so that sizes are unknown: export original images.",
+        )
     return pixels
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,24 +84,38 @@ def check(folder: Path, expected: str | None) -> Mount:
     return mount
 
 
-def scan(root: Path, *, follow_links: bool = False) -> Iterator[Arrival]:
+def scan(
+    root: Path, *, follow_links: bool = False, unreadable: Callable[[Path], None] = lambda path: None
+) -> Iterator[Arrival]:
     """Every regular file below a folder, depth first, in the order of their names.
 
-    Symbolic links count only with `follow_links` (a trusted tree, such as one that git-annex made). A folder
-    that cannot be listed raises OSError; a file that vanishes meanwhile is left out.
+    Symbolic links count only with `follow_links` (a trusted tree, such as one that git-annex made); each
+    folder is then entered once. A folder below that cannot be listed is told to `unreadable`, unless it is the file
+    system's own lost+found; a root that cannot raises OSError. What vanishes meanwhile is left out.
     """
+    return _scan(root, follow_links, unreadable, {os.path.realpath(root)})
+
+
+def _scan(
+    root: Path, follow_links: bool, unreadable: Callable[[Path], None], entered: set[str]
+) -> Iterator[Arrival]:
     with os.scandir(root) as entries:
         listed = sorted(entries, key=lambda entry: entry.name)
     for entry in listed:
+        path = Path(entry.path)
         try:
-            if entry.is_dir(follow_symlinks=False):
-                yield from scan(Path(entry.path), follow_links=follow_links)
-                continue
             status = entry.stat(follow_symlinks=follow_links)
+            if stat.S_ISREG(status.st_mode):
+                yield Arrival(path, FileIdentity.of(status))
+            elif stat.S_ISDIR(status.st_mode) and (real := os.path.realpath(path)) not in entered:
+                entered.add(real)
+                yield from _scan(path, follow_links, unreadable, entered)
         except FileNotFoundError:
             continue
-        if stat.S_ISREG(status.st_mode):
-            yield Arrival(Path(entry.path), FileIdentity.of(status))
+        except OSError:
+            # A link that leads in circles is no folder that somebody forgot to open.
+            if not entry.is_symlink() and entry.name != "lost+found":
+                unreadable(path)
 
 
 def arrival(path: Path) -> Arrival | None:

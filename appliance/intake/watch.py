@@ -60,6 +60,8 @@ class Scanned:
     mount: str | None
     down: folder.FolderDown | None
     present: frozenset[str] | None = None
+    unreadable: int = 0
+    """So many folders below cannot be listed."""
 
 
 class Watch(threading.Thread):
@@ -151,11 +153,12 @@ class Watch(threading.Thread):
         present: set[str] = set()
         mount: str | None = None
         down: folder.FolderDown | None = None
+        unreadable: list[Path] = []
         try:
             mount = folder.check(self._root, self._mount).signature
             self._mount = self._mount or mount
             batch: list[Arrival] = []
-            for one in folder.scan(self._root):
+            for one in folder.scan(self._root, unreadable=unreadable.append):
                 count += 1
                 present.add(str(one.path))
                 batch.append(one)
@@ -172,13 +175,13 @@ class Watch(threading.Thread):
             down = error
         except OSError as error:
             down = folder.FolderDown(
-                "export_folder_down", f"A folder in the export folder cannot be read: {error.strerror}."
+                "export_folder_down", f"The export folder cannot be read: {error.strerror}."
             )
         now = time.monotonic()
         counted = frozenset(present) if down is None and now >= self._next_count else None
         if counted is not None:
             self._next_count = now + COUNT_S
-        self._post(Scanned(now, now - started, count, mount, down, counted))
+        self._post(Scanned(now, now - started, count, mount, down, counted, len(unreadable)))
 
     def _tell(self, arrivals: Iterable[Arrival], *, first_scan: bool) -> None:
         new = [one for one in arrivals if self._told.get(str(one.path)) != one.identity]

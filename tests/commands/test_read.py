@@ -124,6 +124,56 @@ def test_links_are_followed_and_copies_count_once(small_chest: SmallChest, tmp_p
     assert (record["outcome"], record["slices"]) == ("flagged", len(small_chest("covid")))
 
 
+def changed(files: list[Path], folder: Path, **elements: object) -> Path:
+    """Copies of the files with other header values; None takes an element away."""
+    for file in copies(files, folder):
+        dataset = pydicom.dcmread(file)
+        for name, value in elements.items():
+            if value is None:
+                delattr(dataset, name)
+            else:
+                dataset.add_new(name, pydicom.datadict.dictionary_VR(name), value)
+        dataset.save_as(file)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("elements", "reason"),
+    [
+        ({"RescaleIntercept": "1e308"}, "missing_rescale"),
+        ({"RescaleSlope": "1e300"}, "missing_rescale"),
+        ({"PixelSpacing": None}, "mixed_size"),
+        ({"PixelSpacing": ["0", "0"]}, "mixed_size"),
+        ({"PixelSpacing": ["1e-9", "1e-9"]}, "mixed_size"),
+        ({"ImagePositionPatient": ["1e300", "0", "0"]}, "mixed_orientation"),
+    ],
+    ids=str,
+)
+def test_impossible_numbers_cost_their_series_alone(
+    elements: dict[str, object], reason: str, small_chest: SmallChest, tmp_path: Path
+) -> None:
+    changed(small_chest("clear"), tmp_path / "bad", **elements)
+    copies(small_chest("covid"), tmp_path / "good")
+    code, records, _ = read(tmp_path)
+    assert code == 3
+    assert {(one["outcome"], one["reason"]) for one in records} == {
+        ("flagged", None),
+        ("not_analysed", reason),
+    }
+
+
+def test_names_that_are_not_utf8_are_read_and_reported(small_chest: SmallChest, tmp_path: Path) -> None:
+    copies(small_chest("covid"), tmp_path)
+    for name in (b"r\xe9sum\xe9.txt", b"M\xfcller.dcm"):
+        (tmp_path / os.fsdecode(name)).write_text("hello")
+    first = next(tmp_path.glob("IM*"))
+    first.rename(tmp_path / os.fsdecode(b"M\xfcller-1.dcm"))
+    code, records, _ = read(tmp_path)
+    assert code == 3
+    assert sorted(str(one["reason"]) for one in records) == ["None", "unreadable"]
+    assert next(one["path"] for one in records if one["path"]).endswith("M\\xfcller.dcm")
+
+
 def test_an_unknown_transfer_syntax_is_named(small_chest: SmallChest, tmp_path: Path) -> None:
     for file in copies(small_chest("covid"), tmp_path):
         dataset = pydicom.dcmread(file)

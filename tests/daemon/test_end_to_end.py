@@ -80,6 +80,9 @@ def test_no_flag_is_not_told_before_the_ceiling(appliance: Appliance, small_ches
         )
         assert appliance.status()["state"] == "reading"
         assert appliance.findings() == []
+        (listed,) = httpx.get(f"{appliance.url}/api/series").json()
+        assert (listed["in_flight"], listed["provisional"], listed["outcome"]) == (True, True, None)
+        assert json.loads(appliance.cli("list", "--json").stdout) == listed
         (record,) = appliance.wait_for_findings(1)
         assert record["outcome"] == "not_flagged"
         assert not record["provisional"]
@@ -181,6 +184,54 @@ def test_a_changed_instance_makes_a_new_revision(appliance: Appliance, small_che
         first, second = appliance.wait_for_findings(2)
     assert (second["revision"], second["supersedes"]) == (2, first["reading_key"])
     assert second["slices"] == first["slices"]
+
+
+def test_a_flag_is_never_withdrawn_in_silence(appliance: Appliance, small_chest: SmallChest) -> None:
+    import pydicom
+
+    covid, clear = small_chest("covid"), small_chest("clear")
+    with appliance:
+        appliance.copy(covid, "study")
+        appliance.wait_for_findings(1)
+        for file, other in zip(covid, clear, strict=False):
+            changed = pydicom.dcmread(file)
+            changed.PixelData = pydicom.dcmread(other).PixelData
+            temporary = appliance.export_folder / "study" / "x.tmp"
+            changed.save_as(temporary)
+            temporary.replace(appliance.export_folder / "study" / file.name)
+        first, second = appliance.wait_for_findings(2)
+        assert (first["outcome"], second["revision"]) == ("flagged", 2)
+        assert second["outcome"] != "flagged"
+        assert "stays suspect" in second["detail"]
+        status = appliance.status()
+        assert (status["state"], status["counts"]["suspect"]) == ("suspect", 1)
+        assert 'scanlight_light_state{state="suspect"} 1.0' in metrics(appliance)
+
+
+def test_odd_names_and_numbers_do_not_end_the_daemon(appliance: Appliance, small_chest: SmallChest) -> None:
+    import os
+
+    import pydicom
+
+    with appliance:
+        (appliance.export_folder / os.fsdecode(b"r\xe9sum\xe9.txt")).write_text("hello")
+        (appliance.export_folder / os.fsdecode(b"M\xfcller-bad.dcm")).write_text("hello")
+        (appliance.export_folder / "odd").mkdir()
+        for number, file in enumerate(small_chest("clear")):
+            dataset = pydicom.dcmread(file)
+            dataset.RescaleIntercept = "1e308"
+            dataset.save_as(appliance.export_folder / "odd" / os.fsdecode(b"M\xfcller-%d.dcm" % number))
+        appliance.copy(small_chest("covid"), "study")
+        records = appliance.wait_for_findings(3)
+        assert sorted(str(record["reason"]) for record in records) == [
+            "None",
+            "missing_rescale",
+            "unreadable",
+        ]
+        assert appliance.stop() == 0
+        appliance.start()
+        time.sleep(3)
+        assert len(appliance.findings()) == 3
 
 
 def test_a_sentinel_ends_the_wait(tmp_path: Path, small_chest: SmallChest) -> None:

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,8 +52,36 @@ def test_only_regular_files_are_found(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "broken").symlink_to(tmp_path / "nothing")
     assert [one.path for one in folder.scan(tmp_path)] == [tmp_path / "a", tmp_path / "b" / "2"]
-    trusted = [one.path.name for one in folder.scan(tmp_path, follow_links=True)]
-    assert trusted == ["a", "2", "link"]
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    (tmp_path / "other").symlink_to(tmp_path / "b")
+    closed: list[Path] = []
+    trusted = [one.path.name for one in folder.scan(tmp_path, follow_links=True, unreadable=closed.append)]
+    assert trusted == ["a", "2", "link"], "each file once, though links lead to it in circles"
+    assert closed == []
+
+
+def test_a_closed_folder_hides_nothing_beside_it(tmp_path: Path) -> None:
+    for name in ("a", "lost+found", "z"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_bytes(b"1")
+    script = (
+        "import os, sys; from pathlib import Path; from appliance.intake import folder\n"
+        "os.setegid(65534); os.seteuid(65534) if os.geteuid() == 0 else None\n"
+        "root = Path(sys.argv[1]); closed = []\n"
+        "print([str(f.path.relative_to(root)) for f in folder.scan(root, unreadable=closed.append)])\n"
+        "print([path.name for path in closed])"
+    ).replace("os.setegid(65534); ", "")
+    for path in [tmp_path, *tmp_path.parents]:
+        if path != Path("/") and path.stat().st_uid == os.getuid() and str(path).startswith("/tmp/pytest"):
+            path.chmod(0o755)
+    for name in ("a", "lost+found"):
+        (tmp_path / name).chmod(0)
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=False
+    )
+    for name in ("a", "lost+found"):
+        (tmp_path / name).chmod(0o755)
+    assert done.stdout.splitlines() == ["['z/x']", "['a']"], done.stderr
 
 
 def test_an_arrival_tells_a_changed_file(tmp_path: Path) -> None:
