@@ -90,8 +90,8 @@ def scan(
     """Every regular file below a folder, depth first, in the order of their names.
 
     Symbolic links count only with `follow_links` (a trusted tree, such as one that git-annex made); each
-    folder is then entered once. A folder below that cannot be listed is told to `unreadable`, unless it is the file
-    system's own lost+found; a root that cannot raises OSError. What vanishes meanwhile is left out.
+    folder is then entered once. A folder below that cannot be listed is told to `unreadable`, unless it is
+    the file system's own lost+found; a root that cannot raises OSError. What vanishes is left out.
     """
     return _scan(root, follow_links, unreadable, {os.path.realpath(root)})
 

@@ -13,11 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -53,9 +53,11 @@ BARS: Final[Mapping[str, Mapping[str, float]]] = {
 }
 """How many times as fast as the fastest peer a path has to be."""
 STREAMING_BAR_MS: Final = 50.0
+BATCH: Final = 8
 MEMORY_BAR_MB: Final = 600.0
 
 Native = npt.NDArray[np.int16]
+T = TypeVar("T")
 Path_ = Callable[[], object]
 
 
@@ -85,7 +87,7 @@ def volume(
             "SimpleITK, the peer to measure against, is missing: pip install 'scanlight[bench]'.", err=True
         )
         raise typer.Exit(1)
-    console = Console(stderr=as_json)
+    console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 120)
     with tempfile.TemporaryDirectory(prefix="scanlight-bench-") as folder, SlicePool(2, timeout_s=60) as pool:
         with console.status("Writing the series"):
             series = prepare(Path(folder))
@@ -202,32 +204,38 @@ def by_pydicom(paths: Sequence[Path], values: Callable[[Dataset], npt.NDArray[An
 
 def isolated(paths: Sequence[Path], pool: SlicePool) -> Native:
     """The same array by worker processes: headers first, then pixels straight into their place in shared
-    memory."""
-    placed = stack([future.result() for future in [pool.call(header, path) for path in paths]])
+    memory, a few files a task."""
+    read = [pool.call(_headers, some) for some in batched(paths)]
+    placed = stack([header for some in read for header in some.result()])
     assert not isinstance(placed, Problem), placed.detail
     shared = os.memfd_create("volume")
     try:
         os.ftruncate(shared, 2 * math.prod(placed.size))
         name = f"/proc/{os.getpid()}/fd/{shared}"
         inode = os.fstat(shared).st_ino
-        filled = [
-            pool.call(_fill, paths[index], name, inode, placed.size, place)
-            for place, index in enumerate(placed.order)
-        ]
-        for future in filled:
-            future.result()
+        ordered = batched([(place, paths[index]) for place, index in enumerate(placed.order)])
+        for filled in [pool.call(_fill, some, name, inode, placed.size) for some in ordered]:
+            filled.result()
         return _mapped(shared, placed.size)
     finally:
         os.close(shared)
 
 
-def header(path: Path) -> Header:
-    return header_of(path).header
+def batched(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for first in range(0, len(items), BATCH):
+        yield items[first : first + BATCH]
 
 
-def _fill(path: Path, shared: str, inode: int, size: tuple[int, int, int], place: int) -> None:
+def _headers(paths: Sequence[Path]) -> list[Header]:
     """Runs in a worker."""
-    read_pixels(path, header_of(path), _attached(shared, inode, size)[place])
+    return [header_of(path).header for path in paths]
+
+
+def _fill(places: Sequence[tuple[int, Path]], shared: str, inode: int, size: tuple[int, int, int]) -> None:
+    """Runs in a worker."""
+    hu = _attached(shared, inode, size)
+    for place, path in places:
+        read_pixels(path, header_of(path), hu[place])
 
 
 @lru_cache(maxsize=1)
