@@ -35,9 +35,13 @@ def print_records(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("series", "outcome", "reason", "p", "size", "spacing mm"):
         table.add_column(name, justify="right" if name == "p" else "left", no_wrap=name != "reason")
+    digests = any(record.hu_sha256 for record in records)
+    if digests:
+        table.add_column("HU SHA-256", no_wrap=True)
     for record in records:
+        digest = [(record.hu_sha256 or "")[:16]] if digests else []
         table.add_row(
-            *_row(record, names), style=STYLES.get(record.outcome, "") if record.outcome else "cyan"
+            *_row(record, names), *digest, style=STYLES.get(record.outcome, "") if record.outcome else "cyan"
         )
     console.print(table)
     for record in records:
