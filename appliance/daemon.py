@@ -122,7 +122,6 @@ class Daemon:
         """The stages, from left to right."""
         config, journal, post = self._config, self._journal, self._messages.put
         polling = _polls(config)
-        grid = self._model.spec.grid
         wanted = config.completeness.sentinel
         sentinel = Sentinel(wanted.glob, wanted.scope) if wanted else None
         created = datetime.fromisoformat(journal.meta("created_at") or self._started_at).timestamp()
@@ -141,7 +140,7 @@ class Daemon:
         self._desk = IntakeDesk(
             self._pool,
             config.workers,
-            SlicePlan(in_plane_mm=grid.spacing_mm[1:], grid=grid.size[1:]),
+            SlicePlan.for_grid(self._model.spec.grid),
             post,
             tries=config.tries,
             old_before_ns=(created - config.backlog_h * 3600) * 1e9,

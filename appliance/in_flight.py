@@ -20,8 +20,8 @@ class InFlight:
 
     `job` numbers the reading that runs. `gone`: files that an earlier reading used are not there any more.
     `retry`: one more try is due, however many there were. `evicted`: planes were dropped to save memory and
-    must be read again. `asked_in`: the folders of files that are being read again. `complete_at` and
-    `last_slice_at` are UTC, for the record.
+    must be read again. `folders` are those of its files, also of those that are `asked_again`.
+    `complete_at` and `last_slice_at` are UTC, for the record.
     """
 
     row: SeriesRow
@@ -35,7 +35,8 @@ class InFlight:
     gone: bool = False
     retry: bool = False
     evicted: bool = False
-    asked_in: set[Path] = field(default_factory=set)
+    asked_again: bool = False
+    folders: set[Path] = field(default_factory=set)
     last_slice_at: str = ""
     complete_at: str = ""
 
@@ -50,6 +51,7 @@ class InFlight:
         if copy is not Copy.SAME:
             self.slices[uid] = arrived
         self.paths[arrived.arrival.path] = (arrived.arrival, uid)
+        self.folders.add(arrived.arrival.path.parent)
         return copy
 
     def drop(self, path: Path) -> None:
@@ -62,10 +64,6 @@ class InFlight:
         """Drop what can be read again."""
         self.slices = {uid: replace(one, plane=None) for uid, one in self.slices.items()}
         self.evicted = True
-
-    @property
-    def folders(self) -> set[Path]:
-        return {path.parent for path in self.paths} | self.asked_in
 
     @property
     def count_reached(self) -> bool:

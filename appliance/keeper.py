@@ -92,7 +92,7 @@ class Keeper:
         self._jobs: dict[int, InFlight] = {}
         self._job_number = 0
         self._unwritten: list[InFlight] = []
-        self._sentinels: OrderedDict[Path, float] = OrderedDict()
+        self._sentinels: OrderedDict[Path, tuple[Path, float]] = OrderedDict()
 
     # What the main loop tells
 
@@ -120,14 +120,16 @@ class Keeper:
         self._step(one, SliceArrived(taken.seen_at))
         if one.count_reached:
             self._step(one, Evidence(CompletedBy.COUNT))
-        for path, seen_at in self._sentinels.items():
-            if taken.seen_at <= seen_at:
-                self._obey(path, one)
-        self._keep_within_memory(one)
+        if self._sentinels:
+            for folder_ in self._of_study(one) & self._sentinels.keys():
+                path, seen_at = self._sentinels[folder_]
+                if taken.seen_at <= seen_at:
+                    self._obey(path, one)
 
     def sentinel_seen(self, path: Path, seen_at: float) -> None:
         """A sentinel covers what was seen before it, also what is still to be parsed."""
-        self._sentinels[path] = seen_at
+        self._sentinels[path.parent] = path, seen_at
+        self._sentinels.move_to_end(path.parent)
         if len(self._sentinels) > SENTINELS_KEPT:
             self._sentinels.popitem(last=False)
         for one in list(self._series.values()):
@@ -160,13 +162,14 @@ class Keeper:
             self._journal.set_provisional(one.row.id, True)
 
     def housekeep(self) -> None:
-        """Repeat what the disk refused, and try again what failed and is due."""
+        """Once a second: repeat what the disk refused, try again what is due, stay within the memory."""
         for one in self._unwritten[:]:
             self._unwritten.remove(one)
             self._record(one)
         for row in self._journal.due_tries(utc_now()):
             if row.subject not in self._series:
                 self._try_again(row)
+        self._keep_within_memory()
 
     def end_vanished(self, in_flight: Iterable[SeriesRecord]) -> None:
         """After a first look at the whole folder: what was in flight before and is not there any more."""
@@ -237,14 +240,14 @@ class Keeper:
 
     def _obey(self, sentinel: Path, one: InFlight) -> None:
         assert self._sentinel is not None
-        study = {
-            path
-            for other in self._series.values()
-            if other.study_uid == one.study_uid
-            for path in other.folders
-        }
-        if self._sentinel.covers(sentinel, one.folders, study):
+        if self._sentinel.covers(sentinel, one.folders, self._of_study(one)):
             self._step(one, Evidence(CompletedBy.SENTINEL))
+
+    def _of_study(self, one: InFlight) -> set[Path]:
+        """The folders of all series in flight of its study."""
+        return set[Path]().union(
+            *(other.folders for other in self._series.values() if other.study_uid == one.study_uid)
+        )
 
     def _read(self, one: InFlight) -> None:
         one.complete_at = utc_now()
@@ -300,7 +303,8 @@ class Keeper:
         logs.event("series_reopened", series=one.row.subject)
 
     def _ask_again(self, one: InFlight, current: Arrival) -> None:
-        one.asked_in.add(current.path.parent)
+        one.asked_again = True
+        one.folders.add(current.path.parent)
         self._desk.read_again(current, one.life.last_slice)
 
     def _try_again(self, row: SeriesRow) -> None:
@@ -315,20 +319,23 @@ class Keeper:
             if current is not None:
                 self._desk.read_again(current, time.monotonic(), tries=1)
 
-    def _keep_within_memory(self, keep: InFlight) -> None:
+    def _keep_within_memory(self) -> None:
         """Drop the planes of the largest series that still receive, should all together take too much.
 
-        Those that are being read again for this very reason are left, or two could drive out each other.
+        The series that got the last slice is left, and those that are being read again for this very reason:
+        two could drive out each other.
         """
-        held = [
-            one
-            for one in self._series.values()
-            if one.life.phase is Phase.RECEIVING and one is not keep and not one.asked_in
-        ]
-        held.sort(key=lambda one: one.bytes)
-        while held and sum(one.bytes for one in self._series.values()) > self._memory_budget:
-            victim = held.pop()
+        excess = sum(one.bytes for one in self._series.values()) - self._memory_budget
+        if excess <= 0:
+            return
+        receiving = [one for one in self._series.values() if one.life.phase is Phase.RECEIVING]
+        receiving.sort(key=lambda one: one.life.last_slice)
+        held = [(one.bytes, one) for one in receiving[:-1] if not one.asked_again]
+        for size, victim in sorted(held, key=lambda pair: pair[0], reverse=True):
+            if excess <= 0:
+                return
             victim.evict()
+            excess -= size
             logs.event("series_evicted", series=victim.row.subject)
 
     # Endings

@@ -106,8 +106,7 @@ class KnownAnswers:
 
     def _answer(self, folder: Path) -> Answer:
         paths = sorted(folder.glob("*.dcm"))
-        grid = self._engine.spec.grid
-        plan = SlicePlan(in_plane_mm=grid.spacing_mm[1:], grid=grid.size[1:])
+        plan = SlicePlan.for_grid(self._engine.spec.grid)
         reading = read_series(self._read_slices(paths, plan), self._engine, self._rules)
         if reading.volume is None or reading.score is None:
             why = reading.problem.detail if reading.problem else ""

@@ -46,8 +46,7 @@ class TreeReader:
 
     def records(self, roots: Sequence[Path]) -> Iterator[SeriesRecord]:
         """The record of every series, and of every file that claims to be DICOM and cannot be read."""
-        grid = self.engine.spec.grid
-        plan = SlicePlan(grid.spacing_mm[1:], grid.size[1:], self.keep_native)
+        plan = SlicePlan.for_grid(self.engine.spec.grid, keep_native=self.keep_native)
         closed: list[Path] = []
         arrivals = {one.path: one for root in roots for one in _files(root, closed.append)}
         for path in closed:
@@ -129,7 +128,6 @@ def _problem(error: BaseException) -> Problem:
         case FileNotFoundError():
             return Problem(Reason.FILES_GONE, "The file vanished while it was read: run the command again.")
         case OSError():
-            why = error.strerror or type(error).__name__
-            return Problem(Reason.UNREADABLE, f"The file cannot be read ({why}): check its permissions.")
+            return folder.unreadable(error)
         case _:
             raise error

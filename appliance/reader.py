@@ -80,9 +80,6 @@ class Reader(threading.Thread):
     def stop(self) -> None:
         self._jobs.put(None)
 
-    def waiting(self) -> int:
-        return self._jobs.qsize()
-
     def busy_for(self, now: float) -> float:
         """Seconds that the engine call in progress has taken, 0 where there is none."""
         since = self._busy_since

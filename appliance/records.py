@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from appliance.reasons import Reason
+from engines.spec import Grid
 
 Float32 = npt.NDArray[np.float32]
 Int16 = npt.NDArray[np.int16]
@@ -120,6 +121,10 @@ class SlicePlan:
     grid: tuple[int, int]
     keep_native: bool = False
     pixels: bool = True
+
+    @classmethod
+    def for_grid(cls, grid: Grid, *, keep_native: bool = False) -> SlicePlan:
+        return cls(grid.spacing_mm[1:], grid.size[1:], keep_native)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -49,8 +49,7 @@ def patient() -> Phantom:
 
 
 def read(phantom: Phantom, export: Export, folder: Path, engine: Engine) -> Reading:
-    grid = engine.spec.grid
-    plan = SlicePlan(in_plane_mm=grid.spacing_mm[1:], grid=grid.size[1:])
+    plan = SlicePlan.for_grid(engine.spec.grid)
     slices = [read_slice(path, plan) for path in write_series(phantom, folder, export)]
     reading = read_series(slices, engine, rules_for(engine.spec))
     assert reading.problem is None, reading.problem

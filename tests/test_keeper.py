@@ -28,13 +28,13 @@ from engines.bundle import default_model, load_model
 class Room:
     """A keeper with what it works with; `jobs` are what it handed to the engine."""
 
-    def __init__(self, tmp_path: Path, pool: PoisonPool) -> None:
+    def __init__(self, tmp_path: Path, pool: PoisonPool, memory_budget: int = 2**30) -> None:
         self.export = tmp_path / "export"
         self.export.mkdir()
         (tmp_path / "objects").mkdir()
         model = load_model(default_model())
         rules = rules_for(model.spec)
-        plan = SlicePlan(model.spec.grid.spacing_mm[1:], model.spec.grid.size[1:])
+        plan = SlicePlan.for_grid(model.spec.grid)
         self.posted: queue.Queue[Parsed] = queue.Queue()
         self.jobs: list[Job] = []
         self.journal = Journal(tmp_path / "journal.db")
@@ -52,7 +52,7 @@ class Room:
             export_folder=self.export,
             sentinel=Sentinel("*.done"),
             tries=3,
-            memory_budget=2**30,
+            memory_budget=memory_budget,
         )
 
     def see(self, *paths: Path) -> None:
@@ -99,3 +99,43 @@ def test_every_file_is_accounted_for_on_its_way_and_on_record(
     lost = room.export / "lost.dcm"
     lost.write_text("nobody told of this one")
     assert room.keeper.unaccounted(room.present()) == 1
+
+
+def test_a_series_that_was_dropped_to_save_memory_is_read_again_and_whole(
+    tmp_path: Path, small_chest: Callable[[str], list[Path]]
+) -> None:
+    with PoisonPool() as pool:
+        room = Room(tmp_path, pool, memory_budget=1)
+        kinds = ("clear", "covid")
+        for kind in kinds:
+            (room.export / kind).mkdir()
+            paths = [room.export / kind / file.name for file in small_chest(kind)[:5]]
+            for path, file in zip(paths, small_chest(kind), strict=False):
+                path.write_bytes(file.read_bytes())
+            room.see(*paths)
+            room.parse()
+        room.keeper.housekeep()
+        room.keeper.tick(time.monotonic() + 2)
+        assert len(room.jobs) == 1, "the one that got the last slice was left"
+        assert len(room.desk) == 5, "the other is read again"
+        room.keeper.housekeep()
+        room.parse()
+        room.keeper.housekeep()
+        room.keeper.tick(time.monotonic() + 60)
+        assert len(room.jobs) == 2
+    for job in room.jobs:
+        assert len(job.slices) == 5
+        assert all(one.plane is not None for one in job.slices)
+
+
+def test_a_sentinel_of_its_folder_completes_a_series_whose_slices_come_to_be_parsed_later(
+    room: Room, small_chest: Callable[[str], list[Path]]
+) -> None:
+    path = room.export / "a.dcm"
+    path.write_bytes(small_chest("clear")[0].read_bytes())
+    room.see(path)
+    room.keeper.sentinel_seen(room.export / "other" / "x.done", time.monotonic())
+    room.keeper.sentinel_seen(room.export / "x.done", time.monotonic())
+    room.parse()
+    room.keeper.tick(time.monotonic())
+    assert len(room.jobs) == 1

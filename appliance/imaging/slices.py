@@ -69,6 +69,8 @@ def _with_pixels(read: Slice, instance: Instance, plan: SlicePlan) -> Slice:
         hu = hounsfield(header, decode(header, encoded))
     except PixelsRefused as refused:
         return replace(read, content_sha256=content, problem=refused.problem)
+    spacing = header.pixel_spacing
+    assert spacing is not None, "check refuses pixels without"
     total = hu.values.sum(dtype=np.float64 if hu.native is None else np.int64)
     air = without_padding(header, hu)
     return replace(
@@ -77,8 +79,8 @@ def _with_pixels(read: Slice, instance: Instance, plan: SlicePlan) -> Slice:
         hu_min=float(hu.minimum),
         hu_max=float(hu.maximum),
         hu_sum=float(total),
-        plane=_plane(header, air, plan),
-        lung=find_lung(air, header.pixel_spacing) if header.pixel_spacing else None,
+        plane=_plane(header, spacing, air, plan),
+        lung=find_lung(air, spacing),
         native=hu.native if plan.keep_native else None,
     )
 
@@ -94,15 +96,13 @@ def without_padding(header: Header, hu: Hounsfield) -> Float64:
     return air
 
 
-def _plane(header: Header, hu: Float64, plan: SlicePlan) -> Float32 | None:
-    """The slice on the model's in-plane spacing; None where the header does not say how large a pixel is."""
-    if header.pixel_spacing is None:
-        return None
+def _plane(header: Header, spacing: tuple[float, float], hu: Float64, plan: SlicePlan) -> Float32:
+    """The slice on the model's in-plane spacing."""
     cell, grid = plan.in_plane_mm, plan.grid
     if header.orientation is not None and is_transposed(header.orientation):
         cell, grid = cell[::-1], grid[::-1]
-    rows = covering(header.rows, header.pixel_spacing[0], cell[0], grid[0])
-    columns = covering(header.columns, header.pixel_spacing[1], cell[1], grid[1])
+    rows = covering(header.rows, spacing[0], cell[0], grid[0])
+    columns = covering(header.columns, spacing[1], cell[1], grid[1])
     return resample(hu, rows, columns)
 
 

@@ -115,14 +115,7 @@ class IntakeDesk:
             case Unreadable():
                 self._put_aside(parse, result.problem)
             case OSError():
-                why = result.strerror or type(result).__name__
-                self._put_aside(
-                    parse,
-                    Problem(
-                        Reason.UNREADABLE,
-                        f"The file cannot be read ({why}): check its permissions and the disk.",
-                    ),
-                )
+                self._put_aside(parse, folder.unreadable(result))
             case _:
                 logs.crash("reading_a_file_failed", result)
                 self._put_aside(

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.records import Arrival, FileIdentity
+from appliance.reasons import Reason
+from appliance.records import Arrival, FileIdentity, Problem
 
 NETWORK_FILE_SYSTEMS = frozenset(
     ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.glusterfs", "virtiofs")
@@ -116,6 +117,12 @@ def _scan(
             # A link that leads in circles is no folder that somebody forgot to open.
             if not entry.is_symlink() and entry.name != "lost+found":
                 unreadable(path)
+
+
+def unreadable(error: OSError) -> Problem:
+    """What to say of a file that the system does not let be read."""
+    why = error.strerror or type(error).__name__
+    return Problem(Reason.UNREADABLE, f"The file cannot be read ({why}): check its permissions and the disk.")
 
 
 def arrival(path: Path) -> Arrival | None:

@@ -56,7 +56,6 @@ class Scanned:
 
     at: float
     took_s: float
-    files: int
     mount: str | None
     down: folder.FolderDown | None
     present: frozenset[str] | None = None
@@ -149,7 +148,6 @@ class Watch(threading.Thread):
 
     def _rescan(self) -> None:
         started = time.monotonic()
-        count = 0
         present: set[str] = set()
         mount: str | None = None
         down: folder.FolderDown | None = None
@@ -159,7 +157,6 @@ class Watch(threading.Thread):
             self._mount = self._mount or mount
             batch: list[Arrival] = []
             for one in folder.scan(self._root, unreadable=unreadable.append):
-                count += 1
                 present.add(str(one.path))
                 batch.append(one)
                 if len(batch) == BATCH:
@@ -181,14 +178,18 @@ class Watch(threading.Thread):
         counted = frozenset(present) if down is None and now >= self._next_count else None
         if counted is not None:
             self._next_count = now + COUNT_S
-        self._post(Scanned(now, now - started, count, mount, down, counted, len(unreadable)))
+        self._post(Scanned(now, now - started, mount, down, counted, len(unreadable)))
 
     def _tell(self, arrivals: Iterable[Arrival], *, first_scan: bool) -> None:
-        new = [one for one in arrivals if self._told.get(str(one.path)) != one.identity]
-        self._told.update((str(one.path), one.identity) for one in new)
-        if self._sentinel is not None:
-            self._sentinels += [one.path for one in new if self._sentinel.matches(one.path)]
-            new = [one for one in new if not self._sentinel.matches(one.path)]
+        new = []
+        for one in arrivals:
+            if self._told.get(str(one.path)) == one.identity:
+                continue
+            self._told[str(one.path)] = one.identity
+            if self._sentinel is not None and self._sentinel.matches(one.path):
+                self._sentinels.append(one.path)
+            else:
+                new.append(one)
         if new:
             self._post(FilesSeen(tuple(new), time.monotonic(), first_scan))
 

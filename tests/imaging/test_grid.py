@@ -37,7 +37,7 @@ def on_grid(
 
 
 def read(paths: Sequence[Path], grid: Grid = GRID) -> list[Slice]:
-    plan = SlicePlan((grid.spacing_mm[1], grid.spacing_mm[2]), (grid.size[1], grid.size[2]))
+    plan = SlicePlan.for_grid(grid)
     return [read_slice(path, plan) for path in paths]
 
 

@@ -38,7 +38,7 @@ from engines.spec import Accepted, Grid
 from tools.bench.series import Series, prepare, stored_values
 
 GRID: Final = Grid(size=(80, 128, 128), spacing_mm=(5.0, 3.2, 3.2))
-PLAN: Final = SlicePlan(in_plane_mm=GRID.spacing_mm[1:], grid=GRID.size[1:])
+PLAN: Final = SlicePlan.for_grid(GRID)
 
 ONE_THREAD, TWO_THREADS, ISOLATED = "one thread", "two threads", "isolated workers"
 MODEL_GRID, STREAMING = "model grid, one thread", "left after the last slice"
