@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command import scanlight
 
 from appliance.cli import COMMANDS
 from appliance.reasons import MOVABLE, RULES, Reason
@@ -44,12 +43,6 @@ def test_the_architecture_names_real_modules() -> None:
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_has_help(words: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "appliance", *words, "--help"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = scanlight(*words, "--help")
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout

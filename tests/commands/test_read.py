@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
+from command import scanlight
 
 from tools.phantom import Chest, Export, make_chest, write_dose_sheet, write_localizer, write_series
 
@@ -19,13 +18,7 @@ SmallChest = Callable[[str], list[Path]]
 
 
 def read(*words: str | Path) -> tuple[int, list[dict[str, Any]], str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "appliance", "read", "--json", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = scanlight("read", "--json", *words)
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
@@ -198,14 +191,8 @@ def test_usage_errors_exit_with_2(words: list[str]) -> None:
 
 
 def test_a_table_for_people(small_chest: SmallChest) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "appliance", "read", str(small_chest("covid")[0].parent)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-        env={**os.environ, "COLUMNS": "120"},
-    )
+    done = scanlight("read", small_chest("covid")[0].parent, env={"COLUMNS": "120"})
+    assert done.returncode == 0
     assert "flagged" in done.stdout
     assert "not CSAC-Net" in done.stdout
 

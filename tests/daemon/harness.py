@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import socket
@@ -18,6 +17,7 @@ from typing import Any
 import httpx
 import pydicom
 import yaml
+from command import scanlight
 
 
 class Appliance:
@@ -125,18 +125,6 @@ class Appliance:
 
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
         return scanlight(*words, "--config", str(self.config))
-
-
-def scanlight(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line; the caller looks at the exit code."""
-    return subprocess.run(
-        [sys.executable, "-m", "appliance", *words],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, **(env or {})},
-        check=False,
-    )
 
 
 def uid_of(file: Path) -> str:

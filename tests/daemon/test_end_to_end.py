@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from harness import Appliance, scanlight, uid_of
+from command import scanlight
+from harness import Appliance, uid_of
 
 SmallChest = Callable[[str], list[Path]]
 
