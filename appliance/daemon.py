@@ -25,6 +25,7 @@ from appliance.clock import utc_now
 from appliance.config import Config
 from appliance.delivery.courier import Courier, DeliveriesOpen
 from appliance.facts import Board, Facts, ModelFacts
+from appliance.faults import reach
 from appliance.findings.objects import ObjectStore
 from appliance.imaging.isolation import SlicePool, WorkerLost
 from appliance.imaging.slices import NotDicom, Unreadable
@@ -236,6 +237,7 @@ class Daemon:
                     self._handle(self._messages.get_nowait())
             except queue.Empty:
                 pass
+            reach("loop.turned")
             now = time.monotonic()
             if self._reader.busy_for(now) > self._config.engine_deadline_s:
                 raise EngineHung(f"The engine took more than {self._config.engine_deadline_s:g} s.")
@@ -291,6 +293,7 @@ class Daemon:
             self._journal.set_meta("export_mount", scanned.mount)
         if self._journal.meta("first_scan_at") is None:
             self._journal.set_meta("first_scan_at", utc_now())
+            reach("first_scan.noted")
         if scanned.present is not None:
             self._recorder.flush()
             self._unaccounted = self._keeper.unaccounted(scanned.present)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from appliance.faults import reach
+
 
 def write(path: Path, content: bytes) -> None:
     """Write a file under its final name only once it is on the disk. Raises OSError."""
@@ -16,14 +18,19 @@ def write(path: Path, content: bytes) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            reach("file.created")
             file.write(content)
             file.flush()
+            reach("file.written")
             os.fsync(file.fileno())
+            reach("file.synced")
         temporary.replace(path)
+        reach("file.renamed")
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+    reach("file.kept")
 
 
 def sync_folder(folder: Path) -> None:

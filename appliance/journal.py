@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance.clock import utc_now
+from appliance.faults import reach
 from appliance.findings.record import SeriesRecord
 from appliance.reasons import Outcome
 from appliance.records import FileIdentity
@@ -207,11 +208,16 @@ class Journal:
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                reach("journal.begun")
                 yield self._db
+                reach("journal.written")
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                # A COMMIT that the disk refused has left the transaction open, or has ended it already.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
+            reach("journal.committed")
 
     def _set(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

@@ -17,6 +17,7 @@ from pathlib import Path
 from appliance import logs
 from appliance.clock import utc_now
 from appliance.facts import InProgress
+from appliance.faults import reach
 from appliance.findings.record import SeriesRecord, printable
 from appliance.in_flight import InFlight
 from appliance.intake import folder
@@ -105,6 +106,7 @@ class Keeper:
         one = self._series.get(header.series_uid)
         if one is None:
             row = self._journal.series(header.series_uid, header.study_uid)
+            reach("series.seen")
             life = Life.begin(taken.seen_at)
             if row.ended:
                 life = replace(life, phase=Phase.ENDED)
@@ -149,6 +151,7 @@ class Keeper:
         one.queue_ms = finished.queue_ms
         success = not isinstance(finished.result, EngineError)
         self._journal.settle_try(one.row.id, success=success)
+        reach("try.settled")
         if isinstance(finished.result, EngineError):
             logs.event("engine_error", logging.ERROR, series=one.row.subject, why=str(finished.result))
             if self._journal.series(one.row.subject, one.study_uid).tries < self._tries:
@@ -267,6 +270,7 @@ class Keeper:
             self._step(one, ReadingDone(flagged=False))
         else:
             self._journal.charge_try(row.id)
+            reach("try.charged")
             self._job_number += 1
             one.job = self._job_number
             self._jobs[one.job] = one
@@ -290,6 +294,7 @@ class Keeper:
     def _reopen(self, one: InFlight) -> None:
         """A late slice of a series that ended, or another try: read its other files again."""
         self._journal.reopen(one.row.id)
+        reach("series.reopened")
         self._unwritten = [other for other in self._unwritten if other is not one]
         for known in self._journal.files_of(one.row.id):
             path = Path(known.path)

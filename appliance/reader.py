@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from appliance import logs
+from appliance.faults import reach
 from appliance.known_answers import AnswersWrong, KnownAnswers
 from appliance.reading import Reading, Rules, read_series
 from appliance.records import Slice
@@ -87,6 +88,7 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         engine = self._open_engine()
+        reach("engine.opened")
         try:
             self._post(EngineReady(engine))
             self._serve(engine)
@@ -142,6 +144,7 @@ class Reader(threading.Thread):
             logs.event("known_answers_failed", level=40, why=wrong)
         finally:
             self._busy_since = None
+        reach("engine.checked")
         self._post(AnswersChecked(time.monotonic(), wrong))
         return wrong is None
 
@@ -155,4 +158,5 @@ class Reader(threading.Thread):
             result = error
         finally:
             self._busy_since = self.at_job = None
+        reach("reading.done")
         return ReadingFinished(job, result, (started - job.queued_at) * 1000)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from appliance.clock import utc_now, utc_text
 from appliance.delivery import results_folder
+from appliance.faults import reach
 from appliance.findings.identity import result_name
 from appliance.findings.objects import ObjectStore, render_heatmap
 from appliance.findings.record import SeriesRecord
@@ -126,7 +127,9 @@ class Recorder:
     def _heatmap(self, reading: Reading) -> str | None:
         if reading.score is None or reading.score.heatmap is None or reading.volume is None:
             return None
-        return self._objects.put(render_heatmap(reading.score.heatmap, reading.volume), ".npz")
+        name = self._objects.put(render_heatmap(reading.score.heatmap, reading.volume), ".npz")
+        reach("heatmap.stored")
+        return name
 
     def _end(
         self,
@@ -139,6 +142,7 @@ class Recorder:
     ) -> None:
         assert record.revision is not None
         stored = self._objects.put((record.to_json() + "\n").encode(), ".json")
+        reach("finding.stored")
         name = result_name(row.subject, record.stack, record.revision)
         self._journal.end(
             row.id,
@@ -147,6 +151,7 @@ class Recorder:
             finding=(record, stored, [(results_folder.DESTINATION, name)] if deliver else []),
             next_try_at=self._next_try(row, record),
         )
+        reach("finding.recorded")
 
     def _next_try(self, row: SeriesRow, record: SeriesRecord) -> str | None:
         """When a failure is tried again: each time later, up to a day."""

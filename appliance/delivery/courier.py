@@ -11,6 +11,7 @@ from pathlib import Path
 
 from appliance import logs
 from appliance.delivery import results_folder
+from appliance.faults import reach
 from appliance.findings.objects import ObjectStore
 from appliance.journal import Delivery, Journal
 
@@ -60,15 +61,18 @@ class Courier(threading.Thread):
     def _deliver(self, delivery: Delivery) -> bool:
         if self._stopping:
             return False
+        reach("delivery.begun")
         try:
             results_folder.deliver(self._results, delivery.name, self._objects.get(delivery.object))
             delivered = True
         except OSError as error:
             logs.event("delivery_failed", logging.ERROR, destination=delivery.destination, errno=error.errno)
             delivered = False
+        reach("delivery.placed")
         try:
             self._journal.settle_delivery(delivery, delivered=delivered)
         except sqlite3.OperationalError as error:
             logs.event("delivery_not_noted", logging.ERROR, code=error.sqlite_errorname)
             return False
+        reach("delivery.settled")
         return delivered

@@ -19,6 +19,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from appliance import logs
+from appliance.faults import reach
 from appliance.intake import folder
 from appliance.intake.completeness import Sentinel
 from appliance.records import Arrival, FileIdentity
@@ -107,6 +108,7 @@ class Watch(threading.Thread):
                 if observer is None or not observer.is_alive():
                     observer = self._observe()
                 self._rescan()
+                reach("watch.scanned")
                 next_scan = time.monotonic() + self._rescan_s
             self._follow_hints()
             self._wake.wait(SETTLE_S / 2 if self._dirty else max(0.0, next_scan - time.monotonic()))

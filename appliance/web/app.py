@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from appliance.facts import Board
+from appliance.faults import reach
 from appliance.journal import Event, JournalReader
 from appliance.light import FAULTS
 from appliance.metrics import registry
@@ -135,6 +136,7 @@ def create_metrics_app(board: Board, journal: Path, heartbeat_limit_s: float = 1
 def _application(routes: list[Route], observer: Observer, reader: _Journal) -> Starlette:
     async def look_often() -> None:
         while True:
+            reach("web.looked")
             observer.look()
             await asyncio.sleep(LOOK_S)
 
