@@ -37,10 +37,12 @@ from appliance.intake.watch import FilesSeen, Scanned, SentinelSeen, Watch
 from appliance.journal import Journal, JournalReader
 from appliance.keeper import Keeper
 from appliance.known_answers import AnswersWrong, KnownAnswers
+from appliance.light import light, one_line
 from appliance.reader import AnswersChecked, EngineReady, Reader, ReadingFinished
 from appliance.reading import ModelInUse, Rules, rules_for
 from appliance.recorder import Recorder
 from appliance.records import Slice, SlicePlan
+from appliance.service import ServiceManager
 from appliance.state_folder import StateFolder
 from appliance.web.app import create_app, create_metrics_app
 from appliance.web.server import WebServer
@@ -100,6 +102,7 @@ class Daemon:
         self._rules = _rules(config, model)
         self._messages: queue.Queue[Message] = queue.Queue(QUEUE_SIZE)
         self._stopping = False
+        self._service = ServiceManager()
         self._started_at = utc_now()
         self._scanned: Scanned | None = None
         self._answers: AnswersChecked | None = None
@@ -111,6 +114,7 @@ class Daemon:
         self._lock = self._state.take(config.results)
         self._journal = Journal(self._state.journal)
         self._journal_reader = JournalReader(self._state.journal)
+        self._watch_reader = JournalReader(self._state.journal)
         self._counts = self._journal_reader.counts()
         if accept_folder:
             self._journal.set_meta("export_mount", "")
@@ -125,6 +129,7 @@ class Daemon:
         polling = _polls(config)
         wanted = config.completeness.sentinel
         sentinel = Sentinel(wanted.glob, wanted.scope) if wanted else None
+        first_start = journal.meta("first_scan_at") is None
         created = datetime.fromisoformat(journal.meta("created_at") or self._started_at).timestamp()
         objects = ObjectStore(self._state.objects)
         self._watch = Watch(
@@ -134,8 +139,8 @@ class Daemon:
             mount=self._mount,
             rescan_s=config.rescan_s,
             hints=not polling,
-            first_scan=journal.meta("first_scan_at") is None,
             sentinel=sentinel,
+            not_on_record=self._watch_reader.not_on_record,
         )
         self._pool = SlicePool(config.workers, config.worker_memory_mb, config.worker_timeout_s)
         self._desk = IntakeDesk(
@@ -144,7 +149,7 @@ class Daemon:
             SlicePlan.for_grid(self._model.spec.grid),
             post,
             tries=config.tries,
-            old_before_ns=(created - config.backlog_h * 3600) * 1e9,
+            old_before_ns=(created - config.backlog_h * 3600) * 1e9 if first_start else None,
         )
         self._reader = Reader(
             open_engine, self._known_answers, self._rules, config.known_answer_interval_s, post
@@ -163,6 +168,7 @@ class Daemon:
             sentinel=sentinel,
             tries=config.tries,
             memory_budget=config.memory_budget_mb * 2**20,
+            progress=self._service.progress,
         )
         self._courier = Courier(journal, objects, config.results, post)
 
@@ -217,6 +223,7 @@ class Daemon:
         self._messages.put(message)
 
     def _stop(self) -> None:
+        self._service.stopping()
         self._watch.stop()
         self._reader.stop()
         self._courier.stop()
@@ -234,10 +241,12 @@ class Daemon:
             try:
                 self._handle(self._messages.get(timeout=LOOP_S))
                 for _ in range(self._messages.qsize()):
+                    self._service.progress()
                     self._handle(self._messages.get_nowait())
             except queue.Empty:
                 pass
             reach("loop.turned")
+            self._service.ready()
             now = time.monotonic()
             if self._reader.busy_for(now) > self._config.engine_deadline_s:
                 raise EngineHung(f"The engine took more than {self._config.engine_deadline_s:g} s.")
@@ -247,7 +256,9 @@ class Daemon:
                 housekept = now
             if now - published >= PUBLISH_S:
                 self._board.facts = self._facts()
+                self._service.status(one_line(light(self._board.facts)))
                 published = now
+            self._service.progress()
 
     def _handle(self, message: Message) -> None:
         match message:
@@ -294,9 +305,9 @@ class Daemon:
         if self._journal.meta("first_scan_at") is None:
             self._journal.set_meta("first_scan_at", utc_now())
             reach("first_scan.noted")
-        if scanned.present is not None:
+        if scanned.unknown is not None:
             self._recorder.flush()
-            self._unaccounted = self._keeper.unaccounted(scanned.present)
+            self._unaccounted = self._keeper.unaccounted(scanned.unknown)
 
     def _series_ended(self) -> None:
         """The light changes before the result is delivered."""
@@ -360,10 +371,11 @@ class Daemon:
 
     def _disk_free(self) -> dict[str, int]:
         free = {}
-        for volume, path in (("state", self._state.path), ("export", self._config.export_folder)):
-            with contextlib.suppress(OSError):
-                status = os.statvfs(path)
-                free[volume] = status.f_bavail * status.f_frsize
+        with contextlib.suppress(OSError):
+            status = os.statvfs(self._state.path)
+            free["state"] = status.f_bavail * status.f_frsize
+        if self._scanned is not None and self._scanned.free_bytes is not None:
+            free["export"] = self._scanned.free_bytes
         return free
 
 

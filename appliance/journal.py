@@ -97,6 +97,10 @@ MIN_READER = 1
 """The oldest schema version whose code can still read what this one writes."""
 
 
+MANY = 500
+"""So many names in one query."""
+
+
 class JournalError(Exception):
     """The journal cannot be opened; the message is one sentence with what to do."""
 
@@ -241,10 +245,10 @@ class Journal:
         for path, size, mtime_ns, inode, kind, series_id in rows:
             yield KnownFile(os.fsdecode(path), FileIdentity(size, mtime_ns, inode), kind, series_id)
 
-    def paths(self) -> set[str]:
-        """Every path that is on record."""
+    def not_on_record(self, paths: Sequence[str]) -> list[str]:
+        """Those of the paths that the journal does not know."""
         with self._lock:
-            return {os.fsdecode(row[0]) for row in self._db.execute("SELECT path FROM file")}
+            return _not_on_record(self._db, paths)
 
     def files_of(self, series_id: int) -> list[KnownFile]:
         """The paths that were read into a series, to read them again."""
@@ -493,6 +497,10 @@ class JournalReader:
             for subject, stack, study, seen, provisional in self._db.execute(query)
         ]
 
+    def not_on_record(self, paths: Sequence[str]) -> list[str]:
+        """Those of the paths that the journal does not know."""
+        return _not_on_record(self._db, paths)
+
     def subjects_ending_with(self, end: str) -> list[str]:
         """The series UIDs and paths that end so; one that is equal counts alone."""
         rows = self._db.execute(
@@ -536,6 +544,15 @@ class JournalReader:
             "SELECT id, name, label, label2, value FROM event WHERE id > ? ORDER BY id", (event_id,)
         )
         return [(row[0], Event(*row[1:])) for row in rows]
+
+
+def _not_on_record(db: sqlite3.Connection, paths: Sequence[str]) -> list[str]:
+    known: set[bytes] = set()
+    for start in range(0, len(paths), MANY):
+        names = [os.fsencode(path) for path in paths[start : start + MANY]]
+        places = ", ".join("?" * len(names))
+        known.update(row[0] for row in db.execute(f"SELECT path FROM file WHERE path IN ({places})", names))  # noqa: S608
+    return [path for path in paths if os.fsencode(path) not in known]
 
 
 def _put_files(db: sqlite3.Connection, files: Iterable[KnownFile]) -> None:

@@ -58,7 +58,10 @@ FILES_GONE = Problem(
 
 
 class Keeper:
-    """`submit` hands a job to the engine thread, `changed` is called when a series ended."""
+    """`submit` hands a job to the engine thread, `changed` is called when a series ended.
+
+    `progress` is called with each file that is looked at: a share may take a second for each of hundreds.
+    """
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class Keeper:
         sentinel: Sentinel | None,
         tries: int,
         memory_budget: int,
+        progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._journal = journal
         self._recorder = recorder
@@ -87,6 +91,7 @@ class Keeper:
         self._sentinel = sentinel
         self._tries = tries
         self._memory_budget = memory_budget
+        self._progress = progress
         self.model = model
         self.disk_failing = False
         self._series: dict[str, InFlight] = {}
@@ -191,15 +196,17 @@ class Keeper:
 
     # What it tells
 
-    def unaccounted(self, present: Iterable[str]) -> int:
-        """How many of these files are neither on record nor on their way, and still there: 0, or a fault."""
-        in_flight = {str(path) for one in self._series.values() for path in one.paths}
-        missing = (Path(path) for path in set(present) - in_flight - self._journal.paths())
-        return sum(
-            folder.arrival(path) is not None
-            for path in missing
-            if not self._desk.holds(path) and not (self._sentinel and self._sentinel.matches(path))
-        )
+    def unaccounted(self, unknown: Iterable[Path]) -> int:
+        """How many of these files are there, not on record and not on their way either: 0, or a fault."""
+        in_flight = {path for one in self._series.values() for path in one.paths}
+        lost = [
+            str(path)
+            for path in unknown
+            if path not in in_flight
+            and not self._desk.holds(path)
+            and not (self._sentinel and self._sentinel.matches(path))
+        ]
+        return sum(folder.arrival(Path(path)) is not None for path in self._journal.not_on_record(lost))
 
     def in_progress(self, at_job: int | None) -> tuple[InProgress, ...]:
         """The series in flight, while the engine is at the job of this number."""
@@ -280,6 +287,7 @@ class Keeper:
         """Read again the files that are not what was parsed, and all where planes were dropped."""
         changed = {}
         for path, (known, _) in one.paths.items():
+            self._progress()
             current = folder.arrival(path)
             if current is None:
                 one.gone = one.gone or one.evicted
@@ -297,6 +305,7 @@ class Keeper:
         reach("series.reopened")
         self._unwritten = [other for other in self._unwritten if other is not one]
         for known in self._journal.files_of(one.row.id):
+            self._progress()
             path = Path(known.path)
             if path in one.paths:
                 continue

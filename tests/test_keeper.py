@@ -65,8 +65,11 @@ class Room:
             if isinstance(taken, SliceTaken):
                 self.keeper.take(taken)
 
-    def present(self) -> frozenset[str]:
-        return frozenset(str(one.path) for one in folder.scan(self.export))
+    def unknown(self) -> list[Path]:
+        return [
+            Path(path)
+            for path in self.journal.not_on_record([str(one.path) for one in folder.scan(self.export)])
+        ]
 
 
 @pytest.fixture
@@ -85,20 +88,20 @@ def test_every_file_is_accounted_for_on_its_way_and_on_record(
     bad, sentinel, gone = (room.export / name for name in ("bad.dcm", "x.done", "gone.dcm"))
     for path in (bad, sentinel, gone):
         path.write_text("hello")
-    assert room.keeper.unaccounted(room.present()) == 5, "told of nothing, only the sentinel needs no account"
+    assert room.keeper.unaccounted(room.unknown()) == 5, "told of nothing, only the sentinel needs no account"
 
     room.see(*slices, bad, gone)
-    assert room.keeper.unaccounted(room.present()) == 0, "on their way"
-    present = room.present()
+    assert room.keeper.unaccounted(room.unknown()) == 0, "on their way"
+    unknown = room.unknown()
     room.parse()
     gone.unlink()
-    assert room.keeper.unaccounted(present) == 0, "in flight, given time, or gone"
+    assert room.keeper.unaccounted(unknown) == 0, "in flight, given time, or gone"
 
     room.keeper.tick(time.monotonic() + 2)
     assert len(room.jobs) == 1
     lost = room.export / "lost.dcm"
     lost.write_text("nobody told of this one")
-    assert room.keeper.unaccounted(room.present()) == 1
+    assert room.keeper.unaccounted(room.unknown()) == 1
 
 
 def test_a_series_that_was_dropped_to_save_memory_is_read_again_and_whole(

@@ -60,9 +60,9 @@ class IntakeDesk:
         post: Callable[[Parsed], None],
         *,
         tries: int,
-        old_before_ns: float,
+        old_before_ns: float | None,
     ) -> None:
-        """`old_before_ns`: files of the first scan that were modified before are left alone."""
+        """`old_before_ns`: files that lay there, modified before that, are left alone."""
         self._parsing = ParseQueue(pool, 2 * workers, post)
         self._plan = plan
         self._headers_only = replace(plan, pixels=False)
@@ -91,7 +91,7 @@ class IntakeDesk:
         """Take in new or changed files."""
         for arrival in files.arrivals:
             self._bad.pop(arrival.path, None)
-            old = files.first_scan and arrival.identity.mtime_ns < self._old_before_ns
+            old = files.lay_there and arrival.identity.mtime_ns < (self._old_before_ns or 0)
             self._parsing.add(Parse(arrival, files.at, self._headers_only if old else self._plan))
 
     def read_again(self, arrival: Arrival, seen_at: float, *, tries: int = 0) -> None:

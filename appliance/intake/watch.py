@@ -8,10 +8,12 @@ differ from what was told before.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
@@ -33,11 +35,11 @@ COUNT_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class FilesSeen:
-    """New or changed files; `at` on the monotonic clock. `first_scan`: they lay there when we came."""
+    """New or changed files; `at` on the monotonic clock. `lay_there`: before this process."""
 
     arrivals: tuple[Arrival, ...]
     at: float
-    first_scan: bool = False
+    lay_there: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +54,17 @@ class SentinelSeen:
 class Scanned:
     """A rescan ended; `down` says why the folder cannot be trusted, else None.
 
-    Every hour `present` has the paths of all files, for whoever keeps account of them.
+    `unreadable` folders below cannot be listed, `free_bytes` is what the file system has left. Every hour
+    `unknown` has the files that are not on record, for whoever knows what is on its way.
     """
 
     at: float
     took_s: float
     mount: str | None
     down: folder.FolderDown | None
-    present: frozenset[str] | None = None
     unreadable: int = 0
-    """So many folders below cannot be listed."""
+    free_bytes: int | None = None
+    unknown: tuple[Path, ...] | None = None
 
 
 class Watch(threading.Thread):
@@ -76,9 +79,10 @@ class Watch(threading.Thread):
         mount: str | None,
         rescan_s: float,
         hints: bool,
-        first_scan: bool,
         sentinel: Sentinel | None,
+        not_on_record: Callable[[Sequence[str]], Iterable[str]],
     ) -> None:
+        """`known` need not be told of; `not_on_record` says which of a thousand paths the journal lacks."""
         super().__init__(name="watch", daemon=True)
         self._root = root
         self._post = post
@@ -86,8 +90,9 @@ class Watch(threading.Thread):
         self._mount = mount
         self._rescan_s = rescan_s
         self._hints = hints
-        self._first_scan = first_scan
+        self._first_scan = True
         self._sentinel = sentinel
+        self._not_on_record = not_on_record
         self._sentinels: list[Path] = []
         self._lock = threading.Lock()
         self._dirty: dict[str, float] = {}
@@ -141,32 +146,31 @@ class Watch(threading.Thread):
             for path in ready:
                 del self._dirty[path]
         found = [one for one in (folder.arrival(Path(path)) for path in ready) if one is not None]
-        self._tell(found, first_scan=False)
+        self._tell(found)
         for sentinel in self._sentinels[:]:
             # Events of files in a new folder may be missing.
             with contextlib.suppress(OSError):
-                self._tell(folder.scan(sentinel.parent), first_scan=False)
+                self._tell(folder.scan(sentinel.parent))
         self._tell_sentinels()
 
     def _rescan(self) -> None:
         started = time.monotonic()
+        counting = started >= self._next_count
         present: set[str] = set()
+        unknown: list[Path] = []
         mount: str | None = None
         down: folder.FolderDown | None = None
         unreadable: list[Path] = []
         try:
             mount = folder.check(self._root, self._mount).signature
             self._mount = self._mount or mount
-            batch: list[Arrival] = []
-            for one in folder.scan(self._root, unreadable=unreadable.append):
-                present.add(str(one.path))
-                batch.append(one)
-                if len(batch) == BATCH:
-                    self._tell(batch, first_scan=self._first_scan)
-                    batch.clear()
+            for batch in _batches(folder.scan(self._root, unreadable=unreadable.append)):
+                present.update(str(one.path) for one in batch)
+                self._tell(batch, lay_there=self._first_scan)
+                if counting:
+                    unknown += map(Path, self._not_on_record([str(one.path) for one in batch]))
                 if self._stopping:
                     return
-            self._tell(batch, first_scan=self._first_scan)
             self._tell_sentinels()
             self._told = {path: identity for path, identity in self._told.items() if path in present}
             self._first_scan = False
@@ -177,12 +181,29 @@ class Watch(threading.Thread):
                 "export_folder_down", f"The export folder cannot be read: {error.strerror}."
             )
         now = time.monotonic()
-        counted = frozenset(present) if down is None and now >= self._next_count else None
-        if counted is not None:
+        counted = counting and down is None
+        if counted:
             self._next_count = now + COUNT_S
-        self._post(Scanned(now, now - started, mount, down, counted, len(unreadable)))
+        self._post(
+            Scanned(
+                now,
+                now - started,
+                mount,
+                down,
+                len(unreadable),
+                self._free_bytes(),
+                tuple(unknown) if counted else None,
+            )
+        )
 
-    def _tell(self, arrivals: Iterable[Arrival], *, first_scan: bool) -> None:
+    def _free_bytes(self) -> int | None:
+        try:
+            status = os.statvfs(self._root)
+        except OSError:
+            return None
+        return status.f_bavail * status.f_frsize
+
+    def _tell(self, arrivals: Iterable[Arrival], *, lay_there: bool = False) -> None:
         new = []
         for one in arrivals:
             if self._told.get(str(one.path)) == one.identity:
@@ -193,12 +214,18 @@ class Watch(threading.Thread):
             else:
                 new.append(one)
         if new:
-            self._post(FilesSeen(tuple(new), time.monotonic(), first_scan))
+            self._post(FilesSeen(tuple(new), time.monotonic(), lay_there))
 
     def _tell_sentinels(self) -> None:
         for path in self._sentinels:
             self._post(SentinelSeen(path, time.monotonic()))
         self._sentinels.clear()
+
+
+def _batches(arrivals: Iterable[Arrival]) -> Iterator[list[Arrival]]:
+    source = iter(arrivals)
+    while batch := list(islice(source, BATCH)):
+        yield batch
 
 
 class _Hints(FileSystemEventHandler):

@@ -26,9 +26,9 @@ class Desk:
         self.posted: queue.Queue[Parsed] = queue.Queue()
         self.desk = IntakeDesk(pool, 1, PLAN, self.posted.put, tries=TRIES, old_before_ns=old_before_ns)
 
-    def see(self, *paths: Path, first_scan: bool = False) -> None:
+    def see(self, *paths: Path, lay_there: bool = False) -> None:
         arrivals = tuple(one for one in map(folder.arrival, paths) if one)
-        self.desk.seen(FilesSeen(arrivals, time.monotonic(), first_scan))
+        self.desk.seen(FilesSeen(arrivals, time.monotonic(), lay_there))
 
     def results(self) -> list[SliceTaken | FilePassed | FileLost]:
         found = []
@@ -114,7 +114,7 @@ def test_of_an_old_file_only_the_header_is_read(
 ) -> None:
     path = copy(small_chest("clear")[0], tmp_path / "crash-if-pixels-are-read.dcm")
     desk = Desk(pool, old_before_ns=time.time_ns() + 1e12)
-    desk.see(path, first_scan=True)
+    desk.see(path, lay_there=True)
     (taken,) = desk.results()
     assert isinstance(taken, SliceTaken)
     assert taken.old
