@@ -1,8 +1,8 @@
-"""Named points between two steps that matter, at which a test ends this process, or one of its threads.
+"""Named points between two steps that matter, at which a test ends or hangs this process or one thread of it.
 
 `SCANLIGHT_FAULT=finding.recorded` in the environment kills the process with SIGKILL when it first reaches
-that point; `finding.recorded:kill:3` the third time, `watch.scanned:raise` raises `FaultRaised` instead. Not
-armed, a point costs a comparison with None.
+that point; `finding.recorded:kill:3` the third time, `watch.scanned:raise` raises `FaultRaised` instead and
+`loop.turned:hang` never returns. Not armed, a point costs a comparison with None.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Armed:
     """A point that does something the `left`-th time it is reached."""
 
     point: str
-    action: Literal["kill", "raise"]
+    action: Literal["kill", "raise", "hang"]
     left: int
 
     @classmethod
@@ -68,8 +68,8 @@ class Armed:
         number = number or "1"
         if point not in POINTS:
             raise ValueError(f"{VARIABLE}: there is no point {point}; these are: {', '.join(POINTS)}.")
-        if action not in ("kill", "raise") or not number.isdigit() or int(number) < 1:
-            raise ValueError(f"{VARIABLE}: expected POINT, POINT:kill or POINT:raise, and a number after it.")
+        if action not in ("kill", "raise", "hang") or not number.isdigit() or int(number) < 1:
+            raise ValueError(f"{VARIABLE}: expected POINT:kill, :raise or :hang, and a number after it.")
         return cls(point, action, int(number))  # type: ignore[arg-type]
 
 
@@ -89,5 +89,7 @@ def _act(armed: Armed) -> None:
         due = armed.left == 0
     if due and armed.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif due and armed.action == "hang":
+        threading.Event().wait()
     elif due:
         raise FaultRaised(armed.point)

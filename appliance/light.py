@@ -64,6 +64,13 @@ def light(facts: Facts) -> Light:
     return Light(_state(facts, why), why, counts, _bands(facts))
 
 
+def one_line(light: Light) -> str:
+    """The state, its codes and the counts in words, for `systemctl status`."""
+    why = f" ({', '.join(light.why)})" if light.why else ""
+    counts = ", ".join(f"{number} {what.replace('_', ' ')}" for what, number in light.counts.items())
+    return f"{light.state.replace('_', ' ')}{why}: {counts}"
+
+
 def faults(facts: Facts) -> tuple[str, ...]:
     """The codes of what needs IT; empty when all is well."""
     rescan, answers = facts.rescan_age_s, facts.known_answer_age_s

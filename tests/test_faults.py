@@ -19,13 +19,16 @@ def test_every_point_is_reached_somewhere_and_no_other() -> None:
     assert set(re.findall(r'\breach\("([^"]+)"\)', code)) == set(POINTS)
 
 
-def reaching(point: str, times: int, armed: str) -> subprocess.CompletedProcess[str]:
+def reaching(
+    point: str, times: int, armed: str, timeout_s: float = 60
+) -> subprocess.CompletedProcess[str]:
     script = f"from appliance.faults import reach\nfor n in range({times}): reach({point!r}); print(n)"
     return subprocess.run(
         [sys.executable, "-u", "-c", script],
         env={VARIABLE: armed},
         capture_output=True,
         text=True,
+        timeout=timeout_s,
         check=False,
     )
 
@@ -39,6 +42,11 @@ def test_a_point_can_raise_and_another_does_nothing() -> None:
     assert "FaultRaised: watch.scanned" in reaching("watch.scanned", 1, "watch.scanned:raise").stderr
     assert reaching("watch.scanned", 2, "finding.recorded").stdout.split() == ["0", "1"]
     assert reaching("watch.scanned", 2, "").returncode == 0
+
+
+def test_a_point_can_hang() -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        reaching("watch.scanned", 1, "watch.scanned:hang", timeout_s=2)
 
 
 @pytest.mark.parametrize(
