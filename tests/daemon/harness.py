@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +53,21 @@ class Appliance:
         return self
 
     @contextlib.contextmanager
-    def launched(self) -> Iterator[None]:
+    def launched(self, env: Mapping[str, str] | None = None) -> Iterator[None]:
         """Run the daemon without waiting until it is ready."""
-        self.launch()
+        self.launch(env)
         try:
             yield
         finally:
             self.__exit__()
 
-    def launch(self) -> None:
+    def launch(self, env: Mapping[str, str] | None = None) -> None:
+        """Run the daemon, with more in its environment."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "appliance", "run", "--config", str(self.config)], stderr=log
+                [sys.executable, "-m", "appliance", "run", "--config", str(self.config)],
+                stderr=log,
+                env={**os.environ, **(env or {})},
             )
 
     def _ready(self) -> bool:
