@@ -33,14 +33,15 @@ def assess(slices: Sequence[Slice], grid: Grid, policy: Policy) -> Assessment:
     """
     slices = sorted(slices, key=lambda one: one.header.sop_instance_uid)
     headers = [one.header for one in slices]
-    placed = stack(headers)
+    names = [one.arrival.path.name for one in slices]
+    placed = stack(headers, names)
     geometry = _geometry(slices, placed)
     lungs = [one.lung or _NO_LUNG for one in slices]
     problem = (
         eligibility.image_type(headers)
         or eligibility.pixel_problem(slices)
         or eligibility.no_lung(headers, lungs, policy.lung_min_ml)
-        or eligibility.geometry(headers, placed, policy.axial_tolerance_deg)
+        or eligibility.geometry(headers, names, placed, policy.axial_tolerance_deg)
     )
     if problem is not None or isinstance(placed, Problem):
         return Assessment(geometry, None, problem)
@@ -57,7 +58,7 @@ def assess(slices: Sequence[Slice], grid: Grid, policy: Policy) -> Assessment:
 
 def order(slices: Sequence[Slice]) -> list[Slice] | Problem:
     """The slices ascending along the normal of their orientation; the Problem where they have no order."""
-    placed = stack([one.header for one in slices])
+    placed = stack([one.header for one in slices], [one.arrival.path.name for one in slices])
     return placed if isinstance(placed, Problem) else [slices[i] for i in placed.order]
 
 

@@ -13,10 +13,10 @@ from typing import Final
 
 from pydicom import uid
 
-from appliance.imaging.geometry import Stack, mixed_patient, typical_spacing
+from appliance.imaging.geometry import Stack, mixed_patient, some, typical_spacing
 from appliance.imaging.kernels import kernel_class
 from appliance.imaging.orientation import degrees_off_axial
-from appliance.reasons import Reason
+from appliance.reasons import RULES, Reason
 from appliance.records import Header, LungSection, Problem, Slice
 from engines.spec import Accepted
 
@@ -41,23 +41,25 @@ def image_type(headers: Sequence[Header]) -> Problem | None:
     raise AssertionError(kinds)
 
 
-def mixed_kinds(headers: Sequence[Header]) -> Problem | None:
+def mixed_kinds(headers: Sequence[Header], names: Sequence[str]) -> Problem | None:
     """Slices and objects that are not slices of one CT under one Series Instance UID."""
-    odd = [kind for kind in map(_kind, headers) if kind is not None]
-    if not odd:
+    kinds = {i: kind for i, kind in enumerate(map(_kind, headers)) if kind is not None}
+    if not kinds:
         return None
+    example = min(kinds, key=lambda i: names[i])
     return Problem(
         Reason.MORE_THAN_ONE_STACK,
-        f"{len(odd)} of {len(headers)} objects in the series are not original CT slices ({odd[0]}): export"
-        " them as a series of their own.",
+        f"{some(len(kinds), len(names), names[example])}: The object is no original CT slice"
+        f" ({RULES[kinds[example]].sentence}): export it as a series of its own.",
     )
 
 
 _KINDS: Final = {
-    Reason.LOCALIZER: "Image Type is {}: a localizer, and axial slices are needed.",
-    Reason.NOT_CT: "Modality is {}, and CT is needed.",
-    Reason.NO_PIXELS: "The objects carry no Pixel Data ({}).",
-    Reason.DERIVED: "The image is {}, and original axial slices are needed.",
+    Reason.LOCALIZER: "Image Type is {}, a localizer: nothing is to be done.",
+    Reason.NOT_CT: "Modality is {}, and CT is needed: nothing is to be done.",
+    Reason.NO_PIXELS: "The objects carry no Pixel Data ({}): should they be images, export them whole.",
+    Reason.DERIVED: "The image is {}, and original slices are needed: should they not be on their way, export"
+    " them.",
 }
 
 
@@ -90,19 +92,15 @@ def _named(header: Header, reason: Reason) -> str:
 
 def pixel_problem(slices: Sequence[Slice]) -> Problem | None:
     """The pixels of one or more slices that could not be read; the reason that most of them share."""
-    problems = Counter(one.problem for one in slices if one.problem is not None)
+    problems = {i: one.problem for i, one in enumerate(slices) if one.problem is not None}
     if not problems:
         return None
-    reasons = Counter(one.problem.reason for one in slices if one.problem is not None)
+    reasons = Counter(problem.reason for problem in problems.values())
     reason = min(reasons, key=lambda each: (-reasons[each], each))
-    detail = min(
-        (problem for problem in problems if problem.reason is reason),
-        key=lambda problem: (-problems[problem], problem.detail),
-    ).detail
-    example = min(
-        one.arrival.path.name for one in slices if one.problem is not None and one.problem.detail == detail
-    )
-    return Problem(reason, f"{reasons[reason]} of {len(slices)} slices, {example} for one: {detail}")
+    details = Counter(problem.detail for problem in problems.values() if problem.reason is reason)
+    detail = min(details, key=lambda each: (-details[each], each))
+    example = min(slices[i].arrival.path.name for i, one in problems.items() if one.detail == detail)
+    return Problem(reason, f"{some(reasons[reason], len(slices), example)}: {detail}")
 
 
 def no_lung(headers: Sequence[Header], lungs: Sequence[LungSection], lung_min_ml: float) -> Problem | None:
@@ -117,19 +115,27 @@ def no_lung(headers: Sequence[Header], lungs: Sequence[LungSection], lung_min_ml
         if millilitres >= lung_min_ml:
             return None
         found, needed = f"{millilitres:.0f} ml", f"{lung_min_ml:g} ml"
-    return Problem(Reason.NO_LUNG, f"The pixels hold {found} of lung, and a chest has at least {needed}.")
+    return Problem(
+        Reason.NO_LUNG,
+        f"The pixels hold {found} of lung, and a chest has at least {needed}: should this be a chest, it"
+        " needs a radiologist.",
+    )
 
 
-def geometry(headers: Sequence[Header], stack: Stack | Problem, tolerance_deg: float) -> Problem | None:
+def geometry(
+    headers: Sequence[Header], names: Sequence[str], stack: Stack | Problem, tolerance_deg: float
+) -> Problem | None:
     """One patient, one kind of object, axial, enough slices, evenly spaced."""
-    problem = mixed_patient(headers) or mixed_kinds(headers) or _not_axial(headers, tolerance_deg)
+    problem = (
+        mixed_patient(headers, names) or mixed_kinds(headers, names) or _not_axial(headers, tolerance_deg)
+    )
     if problem is not None:
         return problem
     if len(headers) < MIN_SLICES:
         return Problem(
             Reason.TOO_FEW_SLICES,
             f"The series has {len(headers)} slice{'s' if len(headers) > 1 else ''}, and a chest has at least"
-            f" {MIN_SLICES}.",
+            f" {MIN_SLICES}: should this be a chest, export all of it.",
         )
     return stack if isinstance(stack, Problem) else stack.problem
 
@@ -141,7 +147,8 @@ def _not_axial(headers: Sequence[Header], tolerance_deg: float) -> Problem | Non
         return None
     return Problem(
         Reason.NOT_AXIAL,
-        f"The slices are {min(angles):.0f} degrees off axial, with at most {tolerance_deg:g} allowed.",
+        f"The slices are {min(angles):.0f} degrees off axial, with at most {tolerance_deg:g} allowed: should"
+        " the axial ones not be on their way, export them.",
     )
 
 
@@ -153,30 +160,31 @@ def accepted_range(headers: Sequence[Header], stack: Stack, accepted: Accepted) 
     if max(spacing, thickest) > most + _THICKNESS_TOLERANCE_MM:
         return Problem(
             Reason.TOO_THICK,
-            f"The slices are {thickest:g} mm thick and {spacing:g} mm apart; {most:g} mm is the limit.",
+            f"The slices are {thickest:g} mm thick and {spacing:g} mm apart, and {most:g} mm is the limit:"
+            " reconstruct thinner ones.",
         )
     if spacing < least - _THICKNESS_TOLERANCE_MM:
-        return _outside("The slices are {} apart, and {} to {} are accepted.", spacing, (least, most), " mm")
+        return _outside("The slices are {} apart", spacing, (least, most), " mm")
     if not accepted.contrast and any(header.contrast for header in headers):
-        return Problem(Reason.CONTRAST, "The header names a contrast agent, and scans without are accepted.")
+        return Problem(
+            Reason.CONTRAST,
+            "The header names a contrast agent, and the model was made for scans without: it needs a"
+            " radiologist.",
+        )
     for header in sorted(headers, key=lambda header: header.sop_instance_uid):
         its_class = kernel_class(header.kernel)
         if its_class not in accepted.kernels:
             return Problem(
                 Reason.OUTSIDE_INTENDED_USE,
-                f"The kernel {header.kernel or 'without a name'} is of the class {its_class}, and"
-                f" {', '.join(accepted.kernels)} are accepted.",
+                f"The kernel {header.kernel or 'without a name'} is of the class {its_class}, and the model"
+                f" was made for {', '.join(accepted.kernels)}: reconstruct with another kernel.",
             )
         problem = (
             _beyond(header.kvp, accepted.kvp)
-            and _outside(
-                "The tube voltage is {}, and {} to {} are accepted.", header.kvp, accepted.kvp, " kV"
-            )
+            and _outside("The tube voltage is {}", header.kvp, accepted.kvp, " kV")
         ) or (
             _beyond(header.age_years, accepted.age_years)
-            and _outside(
-                "The age is {}, and {} to {} are accepted.", header.age_years, accepted.age_years, " years"
-            )
+            and _outside("The age is {}", header.age_years, accepted.age_years, " years")
         )
         if problem:
             return problem
@@ -187,9 +195,10 @@ def _beyond(value: float | None, limits: tuple[float, float] | None) -> bool:
     return value is not None and limits is not None and not limits[0] <= value <= limits[1]
 
 
-def _outside(sentence: str, value: float | None, limits: tuple[float, float] | None, unit: str) -> Problem:
+def _outside(what: str, value: float | None, limits: tuple[float, float] | None, unit: str) -> Problem:
     assert value is not None
     assert limits is not None
+    sentence = what + ", and the model was made for {} to {}: it needs a radiologist."
     return Problem(
         Reason.OUTSIDE_INTENDED_USE, sentence.format(*(f"{number:g}{unit}" for number in (value, *limits)))
     )

@@ -6,8 +6,8 @@ SliceThickness or instance numbers. Pure functions over headers.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -44,14 +44,16 @@ class Stack:
     problem: Problem | None
 
 
-def stack(headers: Sequence[Header]) -> Stack | Problem:
+def stack(headers: Sequence[Header], names: Sequence[str] = ()) -> Stack | Problem:
     """The order and spacing of slices, whatever order they come in; the Problem where they have none.
 
     There is none where position, orientation or pixel spacing is missing, where orientation, matrix or pixel
-    spacing differ, or where two slices lie at one position.
+    spacing differ, or where two slices lie at one position. `names` is what a Problem calls the slices by,
+    else their SOP Instance UIDs.
     """
+    names = names or [header.sop_instance_uid for header in headers]
     reference = min(headers, key=lambda header: header.sop_instance_uid)
-    problem = _mixture(headers, reference)
+    problem = _mixture(headers, names, reference)
     if problem is not None:
         return problem
     assert reference.orientation is not None
@@ -61,14 +63,16 @@ def stack(headers: Sequence[Header]) -> Stack | Problem:
     heights = positions @ normal
     order = sorted(range(len(headers)), key=lambda i: (heights[i], headers[i].sop_instance_uid))
     ascending = heights[order]
+    in_order = [names[i] for i in order]
     gaps = np.diff(ascending)
     spacing = float(np.median(gaps)) if gaps.size else (reference.slice_thickness or 0.0)
     problem = _several_stacks([headers[i] for i in order], ascending)
     if problem is None and gaps.size and gaps.min() < _TOUCHING_MM:
-        at = ascending[int(np.argmin(gaps))]
+        at = int(np.argmin(gaps))
         problem = Problem(
             Reason.DUPLICATE_POSITION,
-            f"Two different slices lie at {at:.1f} mm along the normal: export the series without repeats.",
+            f"Two different slices, {in_order[at]} and {in_order[at + 1]}, lie at {ascending[at]:.1f} mm"
+            " along the normal: export the series without repeats.",
         )
     if problem is not None:
         return problem
@@ -81,7 +85,7 @@ def stack(headers: Sequence[Header]) -> Stack | Problem:
         spacing_mm=(spacing, *reference.pixel_spacing),
         first_position=_triple(first),
         last_position=_triple(last),
-        problem=_uneven(ascending, spacing) or _tilt(last - first, normal),
+        problem=_uneven(ascending, spacing, in_order) or _tilt(last - first, normal),
     )
 
 
@@ -103,56 +107,77 @@ def typical_spacing(headers: Sequence[Header]) -> float:
     return float(np.median(gaps)) if gaps.size else thickness
 
 
-def mixed_patient(headers: Sequence[Header]) -> Problem | None:
+def mixed_patient(headers: Sequence[Header], names: Sequence[str]) -> Problem | None:
     """A series belongs to one study of one patient (PS3.3 A.1.2)."""
     patients = len({header.patient for header in headers})
     studies = len({header.study_uid for header in headers})
     if patients == studies == 1:
         return None
+    odd = _unlike_most([(header.patient, header.study_uid) for header in headers])
     return Problem(
         Reason.MIXED_PATIENT,
-        f"Under one Series Instance UID the slices name {patients} patients and {studies} studies: find out"
-        " which slices belong together before the series is exported again.",
+        f"{_some(odd, names)}: The patient or study is not that of the others under this Series Instance UID"
+        f" (patients: {patients}, studies: {studies}): find out which slices belong together, then export"
+        " them again.",
     )
 
 
-def _mixture(headers: Sequence[Header], reference: Header) -> Problem | None:
-    unplaced = sum(header.position is None or header.orientation is None for header in headers)
-    if unplaced:
+def _unlike_most(keys: Sequence[Hashable]) -> list[int]:
+    """The places of those that differ from the most common one."""
+    ((usual, _),) = Counter(keys).most_common(1)
+    return [i for i, key in enumerate(keys) if key != usual]
+
+
+def some(count: int, total: int, example: str) -> str:
+    """How a sentence calls some of the slices."""
+    return f"{count} of {total} slices, {example}{' for one' if count > 1 else ''}"
+
+
+def _some(odd: Sequence[int], names: Sequence[str]) -> str:
+    return some(len(odd), len(names), min(names[i] for i in odd))
+
+
+def _mixture(headers: Sequence[Header], names: Sequence[str], reference: Header) -> Problem | None:
+    odd = [i for i, header in enumerate(headers) if header.position is None or header.orientation is None]
+    if odd:
         return Problem(
             Reason.MIXED_ORIENTATION,
-            f"{unplaced} of {len(headers)} slices carry no valid position and orientation, so that their"
-            " order is unknown: export the original series.",
+            f"{_some(odd, names)}: The header has no possible position and orientation, so that the order is"
+            " unknown: export the original series.",
         )
-    turned = sum(
+    turned = [
         float(np.abs(np.subtract(header.orientation, reference.orientation)).max()) > _SAME_DIRECTION
         for header in headers
         if header.orientation is not None and reference.orientation is not None
-    )
-    if turned:
+    ]
+    if any(turned):
         return Problem(
             Reason.MIXED_ORIENTATION,
-            f"{turned} of {len(headers)} slices have another orientation than the rest: export each"
+            f"{_some(_unlike_most(turned), names)}: The orientation is not that of the others: export each"
             " orientation as a series of its own.",
         )
-    if any(header.pixel_spacing is None for header in headers):
+    odd = [i for i, header in enumerate(headers) if header.pixel_spacing is None]
+    if odd:
         return Problem(
             Reason.MIXED_SIZE,
-            "Slices carry no Pixel Spacing, so that their size is unknown: export originals.",
+            f"{_some(odd, names)}: The header has no possible Pixel Spacing, so that sizes are unknown:"
+            " export original images.",
         )
-    sizes = {(header.rows, header.columns) for header in headers}
-    if len(sizes) > 1:
-        listed = ", ".join(f"{rows} × {columns}" for rows, columns in sorted(sizes))
+    sizes = [(header.rows, header.columns) for header in headers]
+    if len(set(sizes)) > 1:
+        listed = ", ".join(f"{rows} × {columns}" for rows, columns in sorted(set(sizes)))
         return Problem(
             Reason.MIXED_SIZE,
-            f"The slices have different matrix sizes ({listed}): export each as a series of its own.",
+            f"{_some(_unlike_most(sizes), names)}: The matrix size is not that of the others ({listed}):"
+            " export each as a series of its own.",
         )
     spacings = np.array([header.pixel_spacing for header in headers])
     if float(np.ptp(spacings, axis=0).max()) > _SAME_SPACING:
+        odd = _unlike_most([header.pixel_spacing for header in headers])
         return Problem(
             Reason.MIXED_SIZE,
-            f"The pixel spacing runs from {spacings.min():g} to {spacings.max():g} mm: export each field of"
-            " view as a series of its own.",
+            f"{_some(odd, names)}: The pixel spacing is not that of the others ({spacings.min():g} to"
+            f" {spacings.max():g} mm): export each field of view as a series of its own.",
         )
     return None
 
@@ -175,7 +200,7 @@ def _several_stacks(ordered: Sequence[Header], heights: Float64) -> Problem | No
     return None
 
 
-def _uneven(heights: Float64, spacing: float) -> Problem | None:
+def _uneven(heights: Float64, spacing: float, names: Sequence[str]) -> Problem | None:
     """Distances may jitter as rounded positions do; whole multiples of the usual one are missing slices."""
     gaps = np.diff(heights)
     tolerance = max(0.1, 0.05 * spacing)
@@ -189,13 +214,15 @@ def _uneven(heights: Float64, spacing: float) -> Problem | None:
         return Problem(
             Reason.MISSING_SLICE,
             f"{missing} slice{'s are' if missing > 1 else ' is'} missing, the first between"
-            f" {heights[at]:.1f} and {heights[at + 1]:.1f} mm along the normal, where slices are {spacing:g}"
-            " mm apart: send the missing files.",
+            f" {heights[at]:.1f} and {heights[at + 1]:.1f} mm along the normal ({names[at]} and"
+            f" {names[at + 1]}), where slices are {spacing:g} mm apart: send the missing files.",
         )
+    at = int(np.argmax(np.abs(gaps - spacing)))
     return Problem(
         Reason.UNEVEN_SPACING,
-        f"The distance between slices runs from {gaps.min():.2f} to {gaps.max():.2f} mm, with {spacing:g} mm"
-        f" as the median and {tolerance:.2f} mm of play allowed: reconstruct the series evenly.",
+        f"The distance between slices runs from {gaps.min():.2f} to {gaps.max():.2f} mm (furthest off between"
+        f" {names[at]} and {names[at + 1]}), with {spacing:g} mm as the median and {tolerance:.2f} mm of play"
+        " allowed: reconstruct the series evenly.",
     )
 
 

@@ -256,8 +256,8 @@ class _Codec(NamedTuple):
 
 _JPEG = _Codec(lambda data, _: imagecodecs.jpeg8_decode(data), _jpeg_size)
 _JPEG_LS = _Codec(lambda data, _: imagecodecs.jpegls_decode(data), _jpeg_size)
+# OpenJPEG for high throughput too: OpenJPH returns a picture for a damaged stream.
 _JPEG_2000 = _Codec(lambda data, _: imagecodecs.jpeg2k_decode(data, numthreads=1), _jpeg2000_size)
-_HTJ2K = _Codec(lambda data, _: imagecodecs.htj2k_decode(data), _jpeg2000_size)
 _RLE = _Codec(_rle, None)
 
 _CODECS: Final[Mapping[str, _Codec]] = {
@@ -269,9 +269,9 @@ _CODECS: Final[Mapping[str, _Codec]] = {
     uid.JPEGLSNearLossless: _JPEG_LS,
     uid.JPEG2000Lossless: _JPEG_2000,
     uid.JPEG2000: _JPEG_2000,
-    uid.HTJ2KLossless: _HTJ2K,
-    uid.HTJ2KLosslessRPCL: _HTJ2K,
-    uid.HTJ2K: _HTJ2K,
+    uid.HTJ2KLossless: _JPEG_2000,
+    uid.HTJ2KLosslessRPCL: _JPEG_2000,
+    uid.HTJ2K: _JPEG_2000,
     uid.RLELossless: _RLE,
 }
 

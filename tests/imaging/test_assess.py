@@ -231,7 +231,7 @@ def test_a_damaged_slice_is_not_a_chest_without_lung(healthy: list[Slice]) -> No
     )
     assert found.geometry is None
     one = judged([*healthy[:-1], slices[-1]]).problem
-    assert one == Problem(Reason.DAMAGED_PIXELS, "1 of 40 slices, 0040.dcm for one: The pixels end.")
+    assert one == Problem(Reason.DAMAGED_PIXELS, "1 of 40 slices, 0040.dcm: The pixels end.")
 
 
 def test_a_localizer_that_cannot_be_decoded_is_a_localizer(healthy: list[Slice]) -> None:

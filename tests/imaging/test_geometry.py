@@ -195,9 +195,10 @@ def test_areas_are_weighed_even_where_there_is_no_volume() -> None:
 
 def test_another_patient_or_study_is_refused() -> None:
     headers = series(EVEN)
-    assert mixed_patient(headers) is None
+    names = [str(number) for number in range(len(headers))]
+    assert mixed_patient(headers, names) is None
     for change in ({"patient": "other"}, {"study_uid": "9.9"}):
-        problem = mixed_patient([*headers[:-1], replace(headers[-1], **change)])
+        problem = mixed_patient([*headers[:-1], replace(headers[-1], **change)], names)
         assert problem is not None
         assert problem.reason is Reason.MIXED_PATIENT
 

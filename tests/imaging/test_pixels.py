@@ -144,6 +144,26 @@ def test_a_stream_cut_short_in_whole_fragments_is_damage(syntax: str) -> None:
     assert refusal(dataset) is Reason.DAMAGED_PIXELS
 
 
+@pytest.mark.parametrize("syntax", SYNTAXES[6:9], ids=lambda syntax: uid.UID(syntax).keyword)
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
+def test_a_stream_cut_short_with_its_end_put_back_is_damage(syntax: str, part: float) -> None:
+    dataset = ct(HU, syntax=syntax)
+    stream = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = encapsulate([stream[: int(part * len(stream))] + b"\xff\xd9"])
+    assert refusal(dataset) is Reason.DAMAGED_PIXELS
+
+
+def test_a_damaged_stream_of_high_throughput_is_refused_without_a_word_on_stderr(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    dataset = ct(HU, syntax=uid.HTJ2KLossless)
+    stream = bytearray(next(generate_frames(dataset.PixelData, number_of_frames=1)))
+    stream[len(stream) // 2 : -10] = b"\xff" * len(stream[len(stream) // 2 : -10])
+    dataset.PixelData = encapsulate([bytes(stream)])
+    assert refusal(dataset) is Reason.DAMAGED_PIXELS
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES[4:-1], ids=lambda syntax: uid.UID(syntax).keyword)
 def test_a_stream_of_another_size_is_damage(syntax: str) -> None:
     dataset = ct(HU, syntax=syntax)
