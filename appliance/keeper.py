@@ -60,7 +60,7 @@ FILES_GONE = Problem(
 class Keeper:
     """`submit` hands a job to the engine thread, `changed` is called when a series ended.
 
-    `progress` is called with each file that is looked at: a share may take a second for each of hundreds.
+    `progress` is called between the parts of a long step, such as the files that a slow share tells of.
     """
 
     def __init__(
@@ -182,6 +182,7 @@ class Keeper:
     def end_vanished(self, in_flight: Iterable[SeriesRecord]) -> None:
         """After a first look at the whole folder: what was in flight before and is not there any more."""
         for seen in in_flight:
+            self._progress()
             subject = seen.series_uid or seen.path or ""
             if subject in self._series or self._desk.holds(self._export_folder / subject):
                 continue
@@ -355,6 +356,7 @@ class Keeper:
     # Endings
 
     def _record(self, one: InFlight) -> None:
+        self._progress()
         try:
             recorded = self._recorder.record(one, self.model)
         except (OSError, sqlite3.OperationalError) as error:

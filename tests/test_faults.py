@@ -19,9 +19,7 @@ def test_every_point_is_reached_somewhere_and_no_other() -> None:
     assert set(re.findall(r'\breach\("([^"]+)"\)', code)) == set(POINTS)
 
 
-def reaching(
-    point: str, times: int, armed: str, timeout_s: float = 60
-) -> subprocess.CompletedProcess[str]:
+def reaching(point: str, times: int, armed: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
     script = f"from appliance.faults import reach\nfor n in range({times}): reach({point!r}); print(n)"
     return subprocess.run(
         [sys.executable, "-u", "-c", script],
