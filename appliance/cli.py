@@ -38,7 +38,13 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ),
     ("config", "schema"): Command("appliance.commands.config:schema", "Print the settings as JSON Schema."),
     ("demo",): Command("tools.demo:demo", "Play a scanner to a daemon of its own and show what it finds."),
+    ("replay",): Command(
+        "tools.replay.command:replay", "Simulate scanners, and count what the appliance tells of them."
+    ),
     ("phantom",): Command("tools.phantom.command:phantom", "Write procedural chests as DICOM series."),
+    ("bench", "completeness"): Command(
+        "tools.bench.completeness:completeness", "Replay arrivals to a daemon: what it tells, and when."
+    ),
     ("bench", "volume"): Command("tools.bench.volume:volume", "Time folder to volume against other readers."),
 }
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from appliance.commands.table import STYLES, print_records, words
 from appliance.findings.record import SeriesRecord
 from appliance.reasons import RULES
+from tools.own_daemon import DaemonFailed, NewResults, OwnDaemon
 from tools.phantom import Chest, Export, Kind, make_chest, write_dose_sheet, write_localizer, write_series
 from tools.scanner import Planned, export, plan
 
-START_S = 60.0
 FINDING_S = 90.0
 CEILING_S = 5
 """Shorter than a site's 30 s, so that the demonstration does not wait long to say "not flagged"."""
@@ -56,9 +50,11 @@ def demo(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="scanlight-demo-") as folder:
         try:
-            with _Stage(Path(folder), port, console) as stage:
-                stage.play(source, once=once, rate=rate)
-        except DemoFailed as error:
+            console.print("Starting the daemon on the embedded CPU engine …")
+            with OwnDaemon(Path(folder), CEILING_S, port) as daemon:
+                console.print(f"The status page: [bold]{daemon.url}[/]\n")
+                _Stage(daemon, console, NewResults(daemon.results)).play(source, once=once, rate=rate)
+        except (DemoFailed, DaemonFailed) as error:
             console.print(f"[bold red]{error}[/]")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
@@ -67,68 +63,17 @@ def demo(
 
 @dataclass(slots=True)
 class _Stage:
-    """The folders, the daemon and the terminal of one demonstration."""
+    """The daemon and the terminal of one demonstration, and what has been found."""
 
-    folder: Path
-    port: int
+    daemon: OwnDaemon
     console: Console
-    daemon: subprocess.Popen[bytes] | None = None
+    new_results: NewResults
     labels: dict[str, str] = field(default_factory=dict)
     records: dict[str, SeriesRecord] = field(default_factory=dict)
-    read: set[str] = field(default_factory=set)
-
-    def __enter__(self) -> _Stage:
-        self.port = _free_port(self.port)
-        (self.folder / "export").mkdir()
-        config = self.folder / "scanlight.yaml"
-        config.write_text(
-            f"export_folder: {self.folder / 'export'}\n"
-            f"state_folder: {self.folder / 'state'}\n"
-            f"listen: 127.0.0.1:{self.port}\n"
-            f"completeness: {{ceiling_s: {CEILING_S}}}\n"
-        )
-        self.console.print("Starting the daemon on the embedded CPU engine …")
-        with (self.folder / "log").open("wb") as log:
-            self.daemon = subprocess.Popen(
-                [sys.executable, "-m", "appliance", "run", "--config", str(config)], stderr=log
-            )
-        self._wait_until_ready()
-        self.console.print(f"The status page: [bold]http://127.0.0.1:{self.port}/[/]\n")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.daemon is not None and self.daemon.poll() is None:
-            self.daemon.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.daemon.wait(10)
-            self.daemon.kill()
-
-    def _wait_until_ready(self) -> None:
-        end = time.monotonic() + START_S
-        while time.monotonic() < end:
-            self._check_daemon()
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2):
-                    return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        raise DemoFailed(
-            f"The daemon was not ready after {START_S:.0f} s; its last words: {self._last_words()}"
-        )
-
-    def _check_daemon(self) -> None:
-        assert self.daemon is not None
-        if self.daemon.poll() is not None:
-            raise DemoFailed(
-                f"The daemon ended with exit status {self.daemon.returncode}: {self._last_words()}"
-            )
-
-    def _last_words(self) -> str:
-        lines = (self.folder / "log").read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "none"
 
     def play(self, source: Path | None, *, once: bool, rate: float) -> None:
-        for number, study in enumerate(_studies(source, self.folder / "made", self.console, once=once), 1):
+        studies = _studies(source, self.daemon.folder / "made", self.console, once=once)
+        for number, study in enumerate(studies, 1):
             self._export(number, study, rate)
         self._wait_for_all()
         if not self.labels:
@@ -146,7 +91,8 @@ class _Stage:
             for index, series in enumerate(study, 1):
                 self.labels[series.series_uid] = label = f"{number}. {series.label}"
                 task = progress.add_task(f"Scanner exports {label}", total=len(series.files))
-                for _ in export(series, self.folder / "export" / f"study{number}" / f"series{index}", rate):
+                folder = self.daemon.export_folder / f"study{number}" / f"series{index}"
+                for _ in export((path.read_bytes() for path in series.files), folder, rate):
                     progress.advance(task)
                     self._look(progress)
                 progress.remove_task(task)
@@ -170,18 +116,15 @@ class _Stage:
                 if len(self.records) != last:
                     last, since = len(self.records), time.monotonic()
                 if time.monotonic() - since > FINDING_S:
-                    raise DemoFailed(f"Nothing new was found in {FINDING_S:.0f} s: {self._last_words()}")
+                    raise DemoFailed(
+                        f"Nothing new was found in {FINDING_S:.0f} s: {self.daemon.last_words()}"
+                    )
                 time.sleep(0.1)
 
     def _look(self, progress: Progress | None = None, task: TaskID | None = None) -> None:
         """Print what is new in the results folder."""
-        self._check_daemon()
-        results = self.folder / "state" / "results"
-        for path in sorted(results.glob("[!.]*.json")):
-            if path.name in self.read:
-                continue
-            self.read.add(path.name)
-            record = SeriesRecord.from_json(path.read_text())
+        self.daemon.check()
+        for record, _ in self.new_results():
             if record.series_uid is not None:
                 self.records[record.series_uid] = record
             self._print(record)
@@ -200,15 +143,6 @@ class _Stage:
         if record.revision and record.revision > 1:
             said.append(f"revision {record.revision}")
         self.console.print(f"  {label}: {', '.join(said)}", highlight=False, soft_wrap=True)
-
-
-def _free_port(wanted: int) -> int:
-    """The wanted port, or a free one where it is taken."""
-    for port in (wanted, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    raise DemoFailed("No port is free on 127.0.0.1: end a program that holds many.")
 
 
 def _studies(source: Path | None, made: Path, console: Console, *, once: bool) -> Iterator[list[Planned]]:

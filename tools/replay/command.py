@@ -1,0 +1,202 @@
+"""scanlight replay: scanners that export studies, and what the appliance makes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tools.own_daemon import DaemonFailed, NewResults, OwnDaemon
+from tools.replay.journal_size import table_sizes
+from tools.replay.ledger import Ledger
+from tools.replay.play import Day, ReplayFailed, play
+from tools.replay.scanners import Pace
+from tools.replay.studies import Study, from_folder, phantoms
+from tools.replay.summary import Daemon, Disk, Summary, show
+from tools.replay.vitals import Vitals, growth
+
+STUDIES: Final = 100
+"""So many where neither a number nor a time is asked for."""
+
+CEILING_S: Final = 5.0
+"""Shorter than a site's 30 s, as in the demonstration."""
+
+SAMPLE_S: Final = 0.5
+SETTLED_S: Final = 1.5
+"""After the last result: what the daemon says of itself is renewed every second."""
+
+
+def replay(
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Repeat the studies of this folder, not phantoms.",
+        ),
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Export into this folder, which some daemon watches; else the replay has one of its own.",
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", exists=True, file_okay=False, help="With --into: that daemon's results."),
+    ] = None,
+    scanners: Annotated[int, typer.Option(min=1, max=64, help="So many at once.")] = 1,
+    studies_per_hour: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Of each scanner; without it, as many as the appliance takes."),
+    ] = None,
+    speed: Annotated[float, typer.Option(min=0.01, help="How many times as fast their day passes.")] = 1.0,
+    studies: Annotated[
+        int | None, typer.Option(min=1, help=f"So many in all; {STUDIES} without --hours.")
+    ] = None,
+    hours: Annotated[float | None, typer.Option(min=0.0, help="The length of their day.")] = None,
+    keep: Annotated[int, typer.Option(min=1, help="Delete all but so many studies from the folder.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
+) -> None:
+    """Simulate scanners that export studies into a folder, and count what is told of them.
+
+    Each study repeats another one under new UIDs: small chest phantoms with and without disease, thick and
+    thin, with localizer and dose sheet, a scan without lung, now and then a damaged file. Exits with 1 when a
+    series is lost, when the same series end differently, or when what the daemon holds grows.
+    """
+    console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 110)
+    # A daemon left behind would go on reading.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory(prefix="scanlight-replay-") as name:
+            folder = Path(name)
+            day = Day(
+                _studies(source, folder / "made", console),
+                scanners,
+                Pace(studies_per_hour, speed) if studies_per_hour is not None else None,
+                studies if studies is not None or hours is not None else STUDIES,
+                None if hours is None else hours * 3600 / speed,
+                keep,
+            )
+            if into is None:
+                summary = _own_daemon(day, folder, console)
+            else:
+                summary = _somebody_elses(day, into, results, console)
+    except (ReplayFailed, DaemonFailed) as error:
+        console.print(f"[bold red]{error}[/]", soft_wrap=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        typer.echo(json.dumps(summary.as_dict()))
+    else:
+        show(summary, console)
+    if summary.problems():
+        raise typer.Exit(1)
+
+
+def _studies(source: Path | None, made: Path, console: Console) -> list[Study]:
+    if source is None:
+        with console.status("Making phantoms …") as status:
+            return phantoms(made, lambda name: status.update(f"Making phantoms: {name} …"))
+    with console.status(f"Looking at {source} …"):
+        found = from_folder(source)
+    if not found:
+        raise ReplayFailed(f"No DICOM series was found in {source}: name a folder that holds some.")
+    return found
+
+
+def _own_daemon(day: Day, folder: Path, console: Console) -> Summary:
+    console.print("Starting the daemon on the embedded CPU engine …")
+    with OwnDaemon(folder, CEILING_S) as daemon, _Bar(console, day.total) as bar:
+        watched = _Watched(daemon)
+
+        def turned(ledger: Ledger) -> None:
+            bar(ledger)
+            watched(ledger)
+
+        began = time.monotonic()
+        ledger = play(day, daemon.export_folder, NewResults(daemon.results), turned)
+        seconds = time.monotonic() - began
+        time.sleep(SETTLED_S)
+        error = _metric(daemon.get("metrics"), "scanlight_series_conservation_error")
+    state = daemon.state_folder
+    tables = table_sizes(state / "journal.db")
+    disk = Disk((state / "journal.db").stat().st_size, _size(state / "objects"), _size(state / "results"))
+    return Summary.of(ledger, seconds, Daemon(error, growth(watched.samples), disk, tables))
+
+
+def _somebody_elses(day: Day, into: Path, results: Path | None, console: Console) -> Summary:
+    with _Bar(console, day.total) as bar:
+        began = time.monotonic()
+        ledger = play(day, into, NewResults(results) if results else None, bar)
+        return Summary.of(ledger, time.monotonic() - began, None)
+
+
+@dataclass(slots=True)
+class _Watched:
+    """Looks after the replay's own daemon, and scrapes it as a Prometheus would."""
+
+    daemon: OwnDaemon
+    samples: list[tuple[int, Vitals]] = field(default_factory=list)
+    _next_at: float = 0.0
+
+    def __call__(self, ledger: Ledger) -> None:
+        """Raises DaemonFailed when it has ended."""
+        self.daemon.check()
+        if time.monotonic() < self._next_at:
+            return
+        self._next_at = time.monotonic() + SAMPLE_S
+        # A worker may end, and a scrape time out, under the eyes.
+        with contextlib.suppress(OSError):
+            self.daemon.get("metrics")
+            journal = self.daemon.state_folder / "journal.db"
+            self.samples.append((ledger.told_studies, Vitals.of(self.daemon.pid, journal)))
+
+
+class _Bar:
+    """The progress of a replay, on a terminal."""
+
+    def __init__(self, console: Console, total: int | None) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._exported = self._progress.add_task("Studies exported", total=total)
+        self._told = self._progress.add_task("told of", total=total)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, ledger: Ledger) -> None:
+        self._progress.update(self._exported, completed=ledger.studies)
+        self._progress.update(self._told, completed=ledger.told_studies)
+
+
+def _metric(text: str, name: str) -> float:
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
