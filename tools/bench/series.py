@@ -29,7 +29,7 @@ class Series:
 
 def prepare(folder: Path) -> list[Series]:
     """A chest as a scanner sent it (JPEG Lossless), and uncompressed with the same headers and 300 slices."""
-    real = _real_chest()
+    real = next(iter(real_chests()), None)
     source, compressed = (real.name, _files(real)) if real else ("phantom", _phantom(folder / "phantom"))
     return [
         Series("JPEG Lossless", source, compressed),
@@ -37,11 +37,11 @@ def prepare(folder: Path) -> list[Series]:
     ]
 
 
-def _real_chest() -> Path | None:
-    """By $SCANLIGHT_DATA, else beside the repository."""
+def real_chests() -> list[Path]:
+    """The folders of the real chests at hand: in $SCANLIGHT_DATA, else beside the repository."""
     beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
     root = Path(os.environ.get("SCANLIGHT_DATA", beside))
-    return next((root / name for name in CHESTS if (root / name).is_dir()), None)
+    return [root / name for name in CHESTS if (root / name).is_dir()]
 
 
 def _files(folder: Path) -> tuple[Path, ...]:
