@@ -82,9 +82,13 @@ class Ledger:
             at - one.last_file_at for one, record, at in self._known() if record.outcome is Outcome.FLAGGED
         )
 
-    def conservation_error(self) -> int:
-        """Exports without a finding, and findings of what was never exported."""
-        return len(self._exported.keys() ^ self._current.keys())
+    def untold(self) -> int:
+        """How many exported series have no finding."""
+        return len(self._exported.keys() - self._current.keys())
+
+    def foreign(self) -> int:
+        """How many findings are of what was not exported here."""
+        return len(self._current.keys() - self._exported.keys())
 
     def repeats(self) -> int:
         """How many series repeat one that was exported before."""

@@ -45,7 +45,8 @@ class Daemon:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`told_studies` and all after it need results; `daemon` is None where the daemon is somebody else's."""
+    """`conservation_error` counts series without a finding, and with a daemon of its own also findings of
+    what was never exported; None where no results are seen. `daemon` is None where it is somebody else's."""
 
     seconds: float
     studies: int
@@ -58,13 +59,13 @@ class Summary:
     last_slice_to_flag_median_s: float | None
     last_slice_to_flag_p95_s: float | None
     revised: int
-    conservation_error: int
+    conservation_error: int | None
     repeats: int
     differing: Sequence[str]
     daemon: Daemon | None
 
     @classmethod
-    def of(cls, ledger: Ledger, seconds: float, daemon: Daemon | None) -> Summary:
+    def of(cls, ledger: Ledger, seconds: float, *, seen: bool, daemon: Daemon | None = None) -> Summary:
         waits = ledger.last_slice_to_flag_s()
         return cls(
             seconds=round(seconds, 1),
@@ -78,7 +79,7 @@ class Summary:
             last_slice_to_flag_median_s=round(median(waits), 2) if waits else None,
             last_slice_to_flag_p95_s=round(waits[int(0.95 * (len(waits) - 1))], 2) if waits else None,
             revised=ledger.revised,
-            conservation_error=ledger.conservation_error(),
+            conservation_error=ledger.untold() + (ledger.foreign() if daemon else 0) if seen else None,
             repeats=ledger.repeats(),
             differing=ledger.differing(),
             daemon=daemon,
@@ -130,7 +131,7 @@ def show(summary: Summary, console: Console) -> None:
             f" 95th percentile {summary.last_slice_to_flag_p95_s:.2f} s over {summary.flags} flags;"
             f" {summary.revised} readings superseded after they were told."
         )
-    if summary.told_studies:
+    if summary.conservation_error is not None:
         console.print(
             f"Conservation error {summary.conservation_error}; {summary.repeats} repeated series,"
             f" {len(summary.differing)} that did not end alike."
