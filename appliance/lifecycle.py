@@ -1,14 +1,15 @@
 """The life of a series: a pure state machine. State and event in, state and action out.
 
-    RECEIVING --complete--> READING --flag, or complete by evidence--> ENDED
-        ^                      | no flag, complete by quiet alone
+    RECEIVING --complete--> READING --flag------------------------------> ENDED
+        ^                      | no flag
         |                      v
         +--- a slice ---- PROVISIONAL --sentinel, count, or the ceiling--> ENDED
         +--- a late slice ------------------------------------------------ ENDED
 
-Completeness is asymmetric. A flag after quiet alone is told at once; anything else waits until the ceiling,
-so that half a chest never counts as one without a flag. A slice that comes while a reading runs makes the
-reading worthless, and it is repeated. Times are seconds on the monotonic clock.
+Completeness is asymmetric. A flag is told at once; anything else waits for evidence or until the ceiling, and
+until nothing is left to be read, so that half a chest never counts as one without a flag. A slice that comes
+while a reading runs makes the reading worthless, and it is repeated. One that comes after the evidence shows
+that this was none. Times are seconds on the monotonic clock.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class SliceArrived:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The exporter or the headers say that the series is complete."""
+    """The exporter or the headers say that the series is complete with the slices so far."""
 
     by: CompletedBy
 
@@ -60,7 +61,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class ReadingDone:
-    """The reading came back; only a flag may be told after quiet alone."""
+    """The reading came back; only a flag may be told at once."""
 
     flagged: bool
 
@@ -103,8 +104,10 @@ def advance(life: Life, event: Event, pace: Pace) -> tuple[Life, Action | None]:
             return (life, None) if blocked else _tick(life, now, pace)
         case ReadingDone(flagged):
             return _reading_done(life, flagged)
-        case ReadingLost():
+        case ReadingLost() if life.phase is Phase.READING:
             return replace(life, phase=Phase.RECEIVING, stale=False), Action.DISCARD
+        case ReadingLost():
+            return life, None
 
 
 def next_tick(life: Life, pace: Pace) -> float | None:
@@ -122,7 +125,7 @@ def _slice_arrived(life: Life, seen_at: float) -> tuple[Life, Action | None]:
     if life.phase is Phase.ENDED:
         return Life.begin(seen_at), Action.REOPEN
     gaps = (*life.gaps, abs(seen_at - life.last_slice))[-MAX_GAPS:]
-    life = replace(life, last_slice=max(seen_at, life.last_slice), gaps=gaps)
+    life = replace(life, last_slice=max(seen_at, life.last_slice), gaps=gaps, evidence=None)
     match life.phase:
         case Phase.READING:
             return replace(life, stale=True), None
@@ -142,8 +145,10 @@ def _tick(life: Life, now: float, pace: Pace) -> tuple[Life, Action | None]:
 
 
 def _reading_done(life: Life, flagged: bool) -> tuple[Life, Action | None]:
-    if life.phase is not Phase.READING or life.stale:
+    if life.phase is not Phase.READING:
+        return life, None
+    if life.stale:
         return replace(life, phase=Phase.RECEIVING, stale=False), Action.DISCARD
-    if flagged or life.evidence is not None:
+    if flagged:
         return replace(life, phase=Phase.ENDED), Action.RECORD
     return replace(life, phase=Phase.PROVISIONAL), None

@@ -49,12 +49,15 @@ def quiet_s(gaps: Sequence[float], pace: Pace) -> float:
 
 
 def count_reached(headers: Collection[Header]) -> bool:
-    """Whether the headers say how many images the series has, all the same number, and they are all here."""
+    """Whether the headers say how many images the series has, all the same number, and just so many are here.
+
+    With more than that the number counts something else.
+    """
     counts = {header.images_in_series for header in headers}
     if len(counts) != 1:
         return False
     (count,) = counts
-    return count is not None and count > 0 and len(headers) >= count
+    return count is not None and len(headers) == count
 
 
 @dataclass(frozen=True, slots=True)
