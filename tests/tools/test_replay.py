@@ -216,6 +216,20 @@ def test_a_scanner_waits_until_there_is_room_or_the_day_is_over() -> None:
     assert not scanner.is_alive()
 
 
+def test_scanners_rest_until_everything_is_told_of() -> None:
+    worklist = Worklist(total=None, ends_at=None, room=None, rest_every=3)
+    assert [worklist.next() for _ in range(3)] == [1, 2, 3]
+    taken: list[int | None] = []
+    scanner = threading.Thread(target=lambda: taken.append(worklist.next()), daemon=True)
+    scanner.start()
+    worklist.told(2)
+    scanner.join(0.2)
+    assert taken == []
+    worklist.told(3)
+    scanner.join(10)
+    assert taken == [4]
+
+
 # What grows
 
 
@@ -241,7 +255,7 @@ def test_a_descriptor_lost_with_every_tenth_study_shows() -> None:
 
 def test_a_few_studies_have_no_slope() -> None:
     assert growth([]) == {}
-    assert growth([(study, vitals()) for study in range(1, 50)]) == {}
+    assert growth([(study, vitals()) for study in (10, 20, 30, 40)]) == {}
 
 
 def test_vitals_are_those_of_the_process_and_of_all_below_it(tmp_path: Path) -> None:

@@ -31,9 +31,9 @@ STUDIES: Final = 100
 CEILING_S: Final = 3.0
 """Shorter than a site's 30 s: what is not flagged waits so long."""
 
-SAMPLE_S: Final = 0.5
-SETTLED_S: Final = 1.5
-"""After the last result: what the daemon says of itself is renewed every second."""
+SCRAPE_S: Final = 1.0
+SETTLED_S: Final = 0.7
+"""After the last result; then the daemon has written down all that there is to count."""
 
 
 def replay(
@@ -125,12 +125,11 @@ def _own_daemon(day: Day, folder: Path, console: Console) -> Summary:
 
         def turned(ledger: Ledger) -> None:
             bar(ledger)
-            watched(ledger)
+            watched.look()
 
         began = time.monotonic()
-        ledger = play(day, daemon.export_folder, NewResults(daemon.results), turned)
+        ledger = play(day, daemon.export_folder, NewResults(daemon.results), turned, watched.rested)
         seconds = time.monotonic() - began
-        time.sleep(SETTLED_S)
         error = _metric(daemon.get("metrics"), "scanlight_series_conservation_error")
     state = daemon.state_folder
     tables = table_sizes(state / "journal.db")
@@ -148,22 +147,25 @@ def _somebody_elses(day: Day, into: Path, results: Path | None, console: Console
 
 @dataclass(slots=True)
 class _Watched:
-    """Looks after the replay's own daemon, and scrapes it as a Prometheus would."""
+    """Looks after the replay's own daemon: `samples` of what it held at rest, after so many studies."""
 
     daemon: OwnDaemon
     samples: list[tuple[int, Vitals]] = field(default_factory=list)
-    _next_at: float = 0.0
+    _next_scrape_at: float = 0.0
 
-    def __call__(self, ledger: Ledger) -> None:
-        """Raises DaemonFailed when it has ended."""
+    def look(self) -> None:
+        """Scrape it, as a Prometheus would. Raises DaemonFailed when it has ended."""
         self.daemon.check()
-        if time.monotonic() < self._next_at:
-            return
-        self._next_at = time.monotonic() + SAMPLE_S
-        # A worker may end, and a scrape time out, under the eyes.
+        if time.monotonic() >= self._next_scrape_at:
+            self._next_scrape_at = time.monotonic() + SCRAPE_S
+            with contextlib.suppress(TimeoutError):
+                self.daemon.get("metrics")
+
+    def rested(self, ledger: Ledger) -> None:
+        time.sleep(SETTLED_S)
+        journal = self.daemon.state_folder / "journal.db"
+        # A worker may end under the eyes.
         with contextlib.suppress(OSError):
-            self.daemon.get("metrics")
-            journal = self.daemon.state_folder / "journal.db"
             self.samples.append((ledger.told_studies, Vitals.of(self.daemon.pid, journal)))
 
 

@@ -20,6 +20,9 @@ from tools.replay.studies import Study
 ON_THE_WAY: Final = 8
 """Without a pace, a scanner begins the next study when fewer than so many for each are on their way."""
 
+REST_EVERY: Final = 10
+"""And after so many they pause until all are told of: then it shows what the daemon keeps for good."""
+
 TURN_S: Final = 0.05
 SILENCE_S: Final = 90.0
 """What has not been told of when nothing new came for so long is lost."""
@@ -42,13 +45,21 @@ class Day:
     keep: int
 
 
-def play(day: Day, root: Path, results: NewResults | None, turned: Callable[[Ledger], None]) -> Ledger:
+def play(
+    day: Day,
+    root: Path,
+    results: NewResults | None,
+    turned: Callable[[Ledger], None],
+    rested: Callable[[Ledger], None] = lambda _: None,
+) -> Ledger:
     """Export into `root` until the day is over, and wait for the results, where they can be seen.
 
-    `turned` is called again and again meanwhile. The first Ctrl-C ends the day, the second everything. Raises
-    ReplayFailed.
+    `turned` is called again and again meanwhile, `rested` when all that was begun has been told of; scanners
+    that pause go on when it returns. The first Ctrl-C ends the day, the second everything.
+
+    Raises ReplayFailed.
     """
-    player = _Player(day, root, results)
+    player = _Player(day, root, results, rested)
     stopped = False
     while True:
         try:
@@ -65,17 +76,23 @@ def play(day: Day, root: Path, results: NewResults | None, turned: Callable[[Led
 
 
 class _Player:
-    def __init__(self, day: Day, root: Path, results: NewResults | None) -> None:
+    def __init__(
+        self, day: Day, root: Path, results: NewResults | None, rested: Callable[[Ledger], None]
+    ) -> None:
+        self._rested = rested
+        self._rested_at = 0
         self._keep = day.keep
         self._results = results
         self._came: queue.SimpleQueue[Out | OSError] = queue.SimpleQueue()
         self._folders: deque[tuple[int, Path]] = deque()
         self._news_at = time.monotonic()
         self.ledger = Ledger()
+        closed_loop = day.pace is None and results is not None
         self.worklist = Worklist(
             day.total,
             None if day.seconds is None else time.monotonic() + day.seconds,
-            ON_THE_WAY * day.scanners if day.pace is None and results is not None else None,
+            ON_THE_WAY * day.scanners if closed_loop else None,
+            REST_EVERY if closed_loop else None,
         )
         run = secrets.token_hex(4)
         self._scanning = [
@@ -93,8 +110,12 @@ class _Player:
         for record, at in self._results() if self._results is not None else ():
             self.ledger.told(record, at)
             self._news_at = time.monotonic()
-        self.worklist.told(self.ledger.told_studies)
         self._tidy()
+        told = self.ledger.told_studies
+        if self._rested_at < told == self.worklist.taken:
+            self._rested_at = told
+            self._rested(self.ledger)
+        self.worklist.told(told)
         waiting = self._results is not None and self.ledger.told_studies < self.ledger.studies
         return not scanning and not (waiting and time.monotonic() - self._news_at < SILENCE_S)
 

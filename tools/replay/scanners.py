@@ -37,12 +37,16 @@ class Pace:
 
 class Worklist:
     """What there is to scan, shared by all scanners: so many studies, until a moment (monotonic), at most
-    `room` of them on their way; None: no limit."""
+    `room` of them on their way; None: no limit. With `rest_every` studies all scanners pause until everything
+    is told of."""
 
-    def __init__(self, total: int | None, ends_at: float | None, room: int | None) -> None:
+    def __init__(
+        self, total: int | None, ends_at: float | None, room: int | None, rest_every: int | None = None
+    ) -> None:
         self._total = total
         self._ends_at = ends_at
         self._room = room
+        self._rest_every = rest_every
         self._taken = 0
         self._told = 0
         self._changed = threading.Condition()
@@ -51,12 +55,17 @@ class Worklist:
     def next(self) -> int | None:
         """The number of the next study, from 1, once there is room for it; None when the day is over."""
         with self._changed:
-            while not self._over() and self._room is not None and self._taken - self._told >= self._room:
+            while not self._over() and self._must_wait():
                 self._changed.wait(self._left_s())
             if self._over():
                 return None
             self._taken += 1
             return self._taken
+
+    @property
+    def taken(self) -> int:
+        """So many studies have been begun."""
+        return self._taken
 
     def told(self, studies: int) -> None:
         """So many studies have been told of."""
@@ -73,6 +82,12 @@ class Worklist:
         """Let so much time pass, unless the day ends before."""
         with self._changed:
             self._changed.wait_for(self._over, max(0.0, seconds))
+
+    def _must_wait(self) -> bool:
+        on_the_way = self._taken - self._told
+        if self._rest_every is not None and on_the_way and self._taken % self._rest_every == 0:
+            return True
+        return self._room is not None and on_the_way >= self._room
 
     def _over(self) -> bool:
         left = self._left_s()

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-FEWEST: Final = 50
-"""So many studies are needed for a slope."""
+FEWEST: Final = 5
+"""So many samples are needed for a slope."""
 
 WARM_UP: Final = 0.2
 """This share of the studies is left out of it: libraries load and caches fill."""
@@ -63,9 +63,9 @@ class Growth:
 def growth(samples: Sequence[tuple[int, Vitals]]) -> dict[str, Growth]:
     """How each of the vitals grows with the studies told of; empty where these are too few to say."""
     told = samples[-1][0] if samples else 0
-    if told < FEWEST:
-        return {}
     kept = [(studies, vitals) for studies, vitals in samples if studies >= WARM_UP * told]
+    if len(kept) < FEWEST:
+        return {}
     kept = kept[:: math.ceil(len(kept) / MOST_SAMPLES)]
     tenth = math.ceil(len(kept) / 10)
     grown = {}
