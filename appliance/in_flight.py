@@ -7,7 +7,7 @@ from pathlib import Path
 
 from appliance.facts import Stage
 from appliance.intake.completeness import count_reached
-from appliance.intake.grouping import Copy, compare
+from appliance.intake.grouping import Copy, merge
 from appliance.journal import SeriesRow
 from appliance.lifecycle import Life, Phase
 from appliance.reading import Reading
@@ -47,9 +47,7 @@ class InFlight:
         if before is not None and before[1] != uid:
             # The file was written anew with another instance in it.
             self.slices.pop(before[1], None)
-        copy = compare(self.slices.get(uid), arrived)
-        if copy is not Copy.SAME:
-            self.slices[uid] = arrived
+        self.slices[uid], copy = merge(self.slices.get(uid), arrived)
         self.paths[arrived.arrival.path] = (arrived.arrival, uid)
         self.folders.add(arrived.arrival.path.parent)
         return copy

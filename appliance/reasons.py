@@ -83,7 +83,9 @@ RULES: dict[Reason, Rule] = {
     Reason.MIXED_ORIENTATION: Rule(_NOT_ANALYSED, "the slices have different orientations"),
     Reason.MIXED_SIZE: Rule(_NOT_ANALYSED, "the slices differ in matrix size or pixel spacing"),
     Reason.MIXED_PATIENT: Rule(_NOT_ANALYSED, "the slices carry more than one patient or study"),
-    Reason.DUPLICATE_POSITION: Rule(_NOT_ANALYSED, "two different slices at one position"),
+    Reason.DUPLICATE_POSITION: Rule(
+        _NOT_ANALYSED, "two different slices at one position, or under one SOP Instance UID"
+    ),
     Reason.MORE_THAN_ONE_STACK: Rule(_NOT_ANALYSED, "the series holds more than one volume"),
     Reason.GANTRY_TILT: Rule(
         _NOT_ANALYSED, "the gantry was tilted, so that the slices are sheared", movable=True

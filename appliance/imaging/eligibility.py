@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from pydicom import uid
@@ -91,8 +92,11 @@ def _named(header: Header, reason: Reason) -> str:
 
 
 def pixel_problem(slices: Sequence[Slice]) -> Problem | None:
-    """The pixels of one or more slices that could not be read; the reason that most of them share."""
-    problems = {i: one.problem for i, one in enumerate(slices) if one.problem is not None}
+    """The pixels of one or more slices that could not be read; the reason that most of them share.
+
+    Where not all of them lack pixels, those that do are damaged.
+    """
+    problems = {i: _as_damage(one.problem) for i, one in enumerate(slices) if one.problem is not None}
     if not problems:
         return None
     reasons = Counter(problem.reason for problem in problems.values())
@@ -101,6 +105,10 @@ def pixel_problem(slices: Sequence[Slice]) -> Problem | None:
     detail = min(details, key=lambda each: (-details[each], each))
     example = min(slices[i].arrival.path.name for i, one in problems.items() if one.detail == detail)
     return Problem(reason, f"{some(reasons[reason], len(slices), example)}: {detail}")
+
+
+def _as_damage(problem: Problem) -> Problem:
+    return replace(problem, reason=Reason.DAMAGED_PIXELS) if problem.reason is Reason.NO_PIXELS else problem
 
 
 def no_lung(headers: Sequence[Header], lungs: Sequence[LungSection], lung_min_ml: float) -> Problem | None:

@@ -71,7 +71,7 @@ def stack(headers: Sequence[Header], names: Sequence[str] = ()) -> Stack | Probl
         at = int(np.argmin(gaps))
         problem = Problem(
             Reason.DUPLICATE_POSITION,
-            f"Two different slices, {in_order[at]} and {in_order[at + 1]}, lie at {ascending[at]:.1f} mm"
+            f"Two slices, {in_order[at]} and {in_order[at + 1]}, lie at {ascending[at]:.1f} mm"
             " along the normal: export the series without repeats.",
         )
     if problem is not None:

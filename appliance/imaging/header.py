@@ -138,7 +138,10 @@ def instance(data: DataSet) -> Instance:
     identity = {"instance": text(_SOP_INSTANCE), "series": text(_SERIES), "study": text(_STUDY)}
     missing = [name for name, uid in identity.items() if not uid]
     if missing:
-        raise Unreadable(f"The file carries no UID of {' and '.join(missing)}: export it again.")
+        raise Unreadable(
+            f"The file claims to be DICOM and carries no UID of {' and '.join(missing)}: export it again, or"
+            " take it out of the folder."
+        )
 
     signed = integer(_SIGNED) == 1
     bits_allocated = integer(_BITS_ALLOCATED) or 0

@@ -63,7 +63,7 @@ def check(instance: Instance) -> PixelElement:
     header, pixels, _ = instance
     unsupported = _unsupported(instance)
     if pixels is None:
-        raise PixelsRefused(Reason.NO_PIXELS, "The object carries no Pixel Data.")
+        raise PixelsRefused(Reason.NO_PIXELS, "The object carries no Pixel Data: export it again.")
     if unsupported:
         raise PixelsRefused(Reason.UNSUPPORTED_SYNTAX, unsupported)
     if header.rows < 1 or header.columns < 1:

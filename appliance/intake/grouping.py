@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from enum import Enum, auto
+from typing import Final
 
-from appliance.records import Slice
+from appliance.reasons import Reason
+from appliance.records import Header, Problem, Slice
+
+_APART_MM: Final = 0.01
+_SHARED_UID: Final = Problem(
+    Reason.DUPLICATE_POSITION,
+    "The SOP Instance UID is also that of a slice at another position: export the series again, each slice"
+    " under a UID of its own.",
+)
 
 
 class Copy(Enum):
@@ -17,11 +28,28 @@ class Copy(Enum):
     """The same SOP Instance UID with other bytes: the latest wins."""
 
 
-def compare(known: Slice | None, arrived: Slice) -> Copy:
-    """`known` is the slice with the same SOP Instance UID, if there is one."""
+def merge(known: Slice | None, arrived: Slice) -> tuple[Slice, Copy]:
+    """The slice that counts, and what the one that arrived is to the known one with its SOP Instance UID.
+
+    Two files with slices of different positions are no copies of each other: the UID is not one, and what
+    counts has a problem, the same whichever of them came first.
+    """
     if known is None:
-        return Copy.NEW
-    return Copy.SAME if known.content_sha256 == arrived.content_sha256 else Copy.REPLACES
+        return arrived, Copy.NEW
+    if known.content_sha256 == arrived.content_sha256:
+        return known, Copy.SAME
+    if known.arrival.path != arrived.arrival.path and (
+        known.problem == _SHARED_UID or _apart(known.header, arrived.header)
+    ):
+        first = min(known, arrived, key=lambda one: one.content_sha256)
+        return replace(first, problem=_SHARED_UID), Copy.REPLACES
+    return arrived, Copy.REPLACES
+
+
+def _apart(one: Header, other: Header) -> bool:
+    if one.position is None or other.position is None:
+        return False
+    return math.dist(one.position, other.position) > _APART_MM
 
 
 def group(slices: Iterable[Slice]) -> Mapping[str, list[Slice]]:
@@ -32,7 +60,6 @@ def group(slices: Iterable[Slice]) -> Mapping[str, list[Slice]]:
     series: dict[str, dict[str, Slice]] = {}
     for one in sorted(slices, key=lambda s: (s.arrival.identity.mtime_ns, str(s.arrival.path))):
         instances = series.setdefault(one.header.series_uid, {})
-        known = instances.get(one.header.sop_instance_uid)
-        if compare(known, one) is not Copy.SAME:
-            instances[one.header.sop_instance_uid] = one
+        uid = one.header.sop_instance_uid
+        instances[uid], _ = merge(instances.get(uid), one)
     return {uid: list(instances.values()) for uid, instances in series.items()}
