@@ -17,21 +17,23 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from appliance import logs
 from appliance.clock import utc_now
 from appliance.config import Config
+from appliance.control import Command, Retry
 from appliance.delivery.courier import Courier, DeliveriesOpen
 from appliance.facts import Board, Facts, ModelFacts
 from appliance.faults import reach
 from appliance.findings.objects import ObjectStore
 from appliance.imaging.isolation import SlicePool, WorkerLost
-from appliance.imaging.slices import NotDicom, Unreadable
+from appliance.imaging.slices import ChangedMeanwhile, NotDicom, Unreadable
 from appliance.intake import folder
 from appliance.intake.completeness import Sentinel
-from appliance.intake.desk import FileLost, FilePassed, IntakeDesk, SliceTaken
+from appliance.intake.desk import Became, FileGone, FileLeft, FileLost, FilePassed, IntakeDesk, SliceTaken
 from appliance.intake.parsing import Parsed
 from appliance.intake.watch import FilesSeen, Scanned, SentinelSeen, Watch
 from appliance.journal import Journal, JournalReader
@@ -43,9 +45,10 @@ from appliance.reading import ModelInUse, Rules, rules_for
 from appliance.recorder import Recorder
 from appliance.records import Slice, SlicePlan
 from appliance.service import ServiceManager
+from appliance.state_disk import GivenUp, StateDisk
 from appliance.state_folder import StateFolder
 from appliance.web.app import create_app, create_metrics_app
-from appliance.web.server import WebServer
+from appliance.web.server import WebServer, tcp, unix
 from engines.bundle import ModelFile
 from engines.protocol import Engine
 
@@ -55,6 +58,8 @@ HOUSEKEEPING_S = 1.0
 STOP_S = 8.0
 QUEUE_SIZE = 4096
 WATCH_BACKLOG = 64
+BACKLOG_AT_ONCE = 200
+"""So many files from before the installation are on their way at a time, to name their series."""
 
 
 class ThreadDied:
@@ -78,6 +83,7 @@ Message = (
     | AnswersChecked
     | ReadingFinished
     | DeliveriesOpen
+    | Command
     | ThreadDied
 )
 
@@ -112,7 +118,9 @@ class Daemon:
 
         self._state = StateFolder(config.state_folder)
         self._lock = self._state.take(config.results)
-        self._journal = Journal(self._state.journal)
+        self._disk = StateDisk()
+        self._disk.while_waiting = self._wait_for_the_disk
+        self._journal = Journal(self._state.journal, self._disk)
         self._journal_reader = JournalReader(self._state.journal)
         self._watch_reader = JournalReader(self._state.journal)
         self._counts = self._journal_reader.counts()
@@ -131,7 +139,7 @@ class Daemon:
         sentinel = Sentinel(wanted.glob, wanted.scope) if wanted else None
         first_start = journal.meta("first_scan_at") is None
         created = datetime.fromisoformat(journal.meta("created_at") or self._started_at).timestamp()
-        objects = ObjectStore(self._state.objects)
+        objects = ObjectStore(self._state.objects, self._disk)
         self._watch = Watch(
             config.export_folder,
             self._post_patiently,
@@ -152,7 +160,12 @@ class Daemon:
             old_before_ns=(created - config.backlog_h * 3600) * 1e9 if first_start else None,
         )
         self._reader = Reader(
-            open_engine, self._known_answers, self._rules, config.known_answer_interval_s, post
+            open_engine,
+            self._known_answers,
+            self._rules,
+            config.known_answer_interval_s,
+            journal.charge_try,
+            post,
         )
         self._recorder = Recorder(journal, objects, self._rules, config.retry_after_s)
         self._keeper = Keeper(
@@ -164,6 +177,7 @@ class Daemon:
             self._model,
             self._reader.submit,
             self._series_ended,
+            self._watch.look,
             export_folder=config.export_folder,
             sentinel=sentinel,
             tries=config.tries,
@@ -173,21 +187,25 @@ class Daemon:
         self._courier = Courier(journal, objects, config.results, post)
 
     def _bind(self) -> list[WebServer]:
-        host, port = _split(self._config.listen)
-        servers = [WebServer(create_app(self._board, self._state.journal), host, port)]
+        """The page, the metrics where they have an address of their own, and the socket for commands."""
+        board, journal = self._board, self._state.journal
+        died = partial(self._thread_died, "web")
+        servers = [WebServer(create_app(board, journal, died), tcp(*_split(self._config.listen)))]
         if self._config.metrics_listen not in (None, self._config.listen):
-            host, port = _split(self._config.metrics_listen)
-            servers.append(WebServer(create_metrics_app(self._board, self._state.journal), host, port))
+            listening = tcp(*_split(self._config.metrics_listen))
+            servers.append(WebServer(create_metrics_app(board, journal, died), listening))
+        control = create_app(board, journal, died, command=self._messages.put)
+        servers.append(WebServer(control, unix(self._state.control)))
         return servers
 
     def _known_answers(self, engine: Engine) -> KnownAnswers:
         def read_slices(paths: Sequence[Path], plan: SlicePlan) -> list[Slice]:
             try:
                 return [future.result() for future in [self._pool.submit(path, plan) for path in paths]]
-            except (OSError, NotDicom, Unreadable, WorkerLost) as error:
+            except (OSError, NotDicom, Unreadable, ChangedMeanwhile, WorkerLost) as error:
                 raise AnswersWrong(f"A known answer cannot be read: {type(error).__name__}.") from error
 
-        return KnownAnswers(engine, self._rules, read_slices, self._state.known_answers)
+        return KnownAnswers(engine, self._rules, read_slices, self._state.known_answers, self._disk)
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What was in progress at a crash is found again by reading.
@@ -204,7 +222,8 @@ class Daemon:
         self._pool.warm()
         for thread in (self._reader, self._courier, self._watch):
             thread.start()
-        self._loop()
+        with contextlib.suppress(GivenUp):
+            self._loop()
         self._stop()
         logs.event("stopped")
 
@@ -212,9 +231,17 @@ class Daemon:
         self._stopping = True
 
     def _on_thread_exception(self, failure: threading.ExceptHookArgs) -> None:
-        name = failure.thread.name if failure.thread else "unknown"
         if failure.exc_value is not None:
-            self._messages.put(ThreadDied(name, failure.exc_value))
+            self._thread_died(failure.thread.name if failure.thread else "unknown", failure.exc_value)
+
+    def _thread_died(self, name: str, error: BaseException) -> None:
+        self._messages.put(ThreadDied(name, error))
+
+    def _wait_for_the_disk(self) -> None:
+        """Called while a write of the main loop waits: it goes on as far as it can, and can be stopped."""
+        if self._stopping:
+            self._disk.give_up()
+        self._beat(time.monotonic())
 
     def _post_patiently(self, message: FilesSeen | SentinelSeen | Scanned) -> None:
         """The watch alone can bring more than is worked off; everything else is bounded by what runs."""
@@ -227,12 +254,16 @@ class Daemon:
         self._watch.stop()
         self._reader.stop()
         self._courier.stop()
+        self._disk.give_up()
         for server in self._servers:
-            server.stop()
+            server.ask_to_stop()
+        end = time.monotonic() + STOP_S
         self._pool.close()
-        for thread in (self._courier, self._reader):
-            thread.join(timeout=STOP_S)
-        self._recorder.flush()
+        threads: Sequence[Reader | Courier | WebServer] = (self._courier, self._reader, *self._servers)
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        with contextlib.suppress(GivenUp):
+            self._recorder.flush()
         self._journal.close()
 
     def _loop(self) -> None:
@@ -248,22 +279,26 @@ class Daemon:
             reach("loop.turned")
             self._service.ready()
             now = time.monotonic()
-            if self._reader.busy_for(now) > self._config.engine_deadline_s:
-                raise EngineHung(f"The engine took more than {self._config.engine_deadline_s:g} s.")
             self._keeper.tick(now)
             if now - housekept >= HOUSEKEEPING_S:
                 self._housekeep()
                 housekept = now
             if now - published >= PUBLISH_S:
-                self._board.facts = self._facts()
-                self._service.status(one_line(light(self._board.facts)))
+                self._beat(now)
                 published = now
-            self._service.progress()
+
+    def _beat(self, now: float) -> None:
+        """Show that the loop moves, and what is true now."""
+        if self._reader.busy_for(now) > self._config.engine_deadline_s:
+            raise EngineHung(f"The engine took more than {self._config.engine_deadline_s:g} s.")
+        self._board.facts = self._facts()
+        self._service.status(one_line(light(self._board.facts)))
+        self._service.progress()
 
     def _handle(self, message: Message) -> None:
         match message:
             case FilesSeen():
-                self._desk.seen(message)
+                self._recorder.note_backlog(self._desk.seen(message))
             case SentinelSeen(path, at):
                 self._keeper.sentinel_seen(path, at)
             case Parsed():
@@ -280,16 +315,28 @@ class Daemon:
             case AnswersChecked():
                 self._answers = message
                 logs.event("known_answers", ok=message.wrong is None)
+                if message.wrong is None:
+                    self._keeper.confirm(utc_now())
+                else:
+                    self._keeper.doubt()
+            case Retry(subjects, done):
+                done.set_result(self._journal.try_again(subjects, utc_now()))
+                logs.event("retry_asked", series=len(subjects))
             case ThreadDied():
                 logs.crash("thread_died", message.error, thread=message.name)
                 raise message.error
 
-    def _file_parsed(self, became: SliceTaken | FilePassed | FileLost | None) -> None:
+    def _file_parsed(self, became: Became | None) -> None:
         match became:
             case SliceTaken():
                 self._keeper.take(became)
             case FilePassed(arrival):
                 self._recorder.note_file(arrival, "other")
+            case FileLeft(arrival):
+                self._recorder.note_file(arrival, "before_installation")
+            case FileGone(arrival):
+                self._keeper.file_gone(arrival)
+                self._watch.forget(arrival.path)
             case FileLost(reason):
                 self._recorder.count("worker_restarts", reason.removeprefix("worker_"))
 
@@ -297,8 +344,11 @@ class Daemon:
         if scanned.down is not None and (self._scanned is None or self._scanned.down is None):
             logs.event("export_folder_down", logging.ERROR, code=scanned.down.code)
         self._scanned = scanned
+        for why in scanned.hints_lost:
+            self._recorder.count("watch_hints_lost", why)
         if scanned.down is not None:
             return
+        self._keeper.looked(scanned.began, scanned.at)
         if scanned.mount and scanned.mount != self._mount:
             self._mount = scanned.mount
             self._journal.set_meta("export_mount", scanned.mount)
@@ -322,23 +372,30 @@ class Daemon:
         if looked and not self._recovered:
             self._recovered = True
             self._keeper.end_vanished(self._journal_reader.not_ended())
+        if self._recovered and len(self._desk) < BACKLOG_AT_ONCE:
+            for arrival in self._journal.backlog(BACKLOG_AT_ONCE):
+                if not self._desk.holds(arrival.path):
+                    self._desk.read_header(arrival)
 
     def _facts(self) -> Facts:
         now, wall = time.monotonic(), time.time()
         scanned, answers, counts, spec = self._scanned, self._answers, self._counts, self._model.spec
         pending = [since for since in (self._keeper.oldest(), self._desk.oldest()) if since is not None]
+        down = scanned.down if scanned else None
         failing = {
-            "state_disk": self._keeper.disk_failing,
+            "state_disk": self._disk.failing,
             "results_folder": self._deliveries.failing,
+            "export_folder_hangs": self._watch.unanswered_s(now) > 3 * self._config.rescan_s,
+            "export_folder_unmounted": down is not None and down.code == "export_folder_unmounted",
             "folder_unreadable": scanned is not None and scanned.unreadable > 0,
         }
         return Facts(
             heartbeat=now,
             published_at=utc_now(),
             started_at=self._started_at,
-            folder_up=scanned is None or scanned.down is None,
+            folder_up=down is None,
             rescan_age_s=None if scanned is None else now - scanned.at,
-            rescan_limit_s=3 * self._config.rescan_s + (scanned.took_s if scanned else 0.0),
+            rescan_limit_s=3 * self._config.rescan_s + (scanned.next_s + scanned.took_s if scanned else 0.0),
             rescan_at=None if scanned is None else wall - (now - scanned.at),
             known_answer_ok=None if answers is None else answers.wrong is None,
             known_answer_age_s=None if answers is None else now - answers.at,

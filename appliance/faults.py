@@ -28,6 +28,7 @@ POINTS: Final = (
     "journal.committed",
     # From the first scan to a finding and its delivery.
     "first_scan.noted",
+    "backlog.noted",
     "series.seen",
     "series.reopened",
     "try.charged",

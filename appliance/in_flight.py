@@ -11,17 +11,19 @@ from appliance.intake.grouping import Copy, merge
 from appliance.journal import SeriesRow
 from appliance.lifecycle import Life, Phase
 from appliance.reading import Reading
-from appliance.records import Arrival, Slice
+from appliance.records import Arrival, FileIdentity, Slice
 
 
 @dataclass(slots=True, eq=False)
 class InFlight:
     """`paths` are all files that belong to it, `slices` one for each SOP Instance UID.
 
-    `job` numbers the reading that runs. `gone`: files that an earlier reading used are not there any more.
-    `retry`: one more try is due, however many there were. `evicted`: planes were dropped to save memory and
-    must be read again. `folders` are those of its files, also of those that are `asked_again`.
-    `complete_at` and `last_slice_at` are UTC, for the record.
+    `job` numbers the reading that runs. `missing` are files that an earlier reading used and that are not
+    where they were.
+    `retry`: it is to be read once more whatever was read or tried before. `evicted`: planes were dropped to
+    save memory and must be read again. `awaited` are the paths that are being read again, `asked_again` says
+    that there were some. `folders` are those of its files, awaited ones too. `complete_at` and
+    `last_slice_at` are UTC, for the record.
     """
 
     row: SeriesRow
@@ -32,10 +34,11 @@ class InFlight:
     job: int | None = None
     reading: Reading | None = None
     queue_ms: float = 0.0
-    gone: bool = False
+    missing: set[FileIdentity] = field(default_factory=set)
     retry: bool = False
     evicted: bool = False
     asked_again: bool = False
+    awaited: set[Path] = field(default_factory=set)
     folders: set[Path] = field(default_factory=set)
     last_slice_at: str = ""
     complete_at: str = ""
@@ -49,6 +52,7 @@ class InFlight:
             self.slices.pop(before[1], None)
         self.slices[uid], copy = merge(self.slices.get(uid), arrived)
         self.paths[arrived.arrival.path] = (arrived.arrival, uid)
+        self.awaited.discard(arrived.arrival.path)
         self.folders.add(arrived.arrival.path.parent)
         return copy
 
@@ -57,6 +61,11 @@ class InFlight:
         _, uid = self.paths.pop(path)
         if not any(other == uid for _, other in self.paths.values()):
             self.slices.pop(uid, None)
+
+    @property
+    def gone(self) -> bool:
+        """Whether files that an earlier reading used are there under no other name either."""
+        return not self.missing <= {arrival.identity for arrival, _ in self.paths.values()}
 
     def evict(self) -> None:
         """Drop what can be read again."""
@@ -77,7 +86,7 @@ class InFlight:
         match self.life.phase:
             case Phase.READING:
                 return "waiting" if self.job is None or self.job != at_job else "reading"
-            case Phase.PROVISIONAL:
+            case Phase.PROVISIONAL | Phase.CONFIRMING:
                 return "provisional"
             case _:
                 return "receiving"

@@ -10,16 +10,20 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from appliance.clock import utc_now
 from appliance.faults import reach
 from appliance.findings.record import SeriesRecord
-from appliance.reasons import Outcome
-from appliance.records import FileIdentity
+from appliance.reasons import Outcome, Reason
+from appliance.records import Arrival, FileIdentity
+from appliance.state_disk import StateDisk
+
+T = TypeVar("T")
 
 MIGRATIONS = (
     """
@@ -90,6 +94,16 @@ MIGRATIONS = (
         value REAL NOT NULL DEFAULT 1
     );
     """,
+    """
+    -- A reading is unconfirmed until the known answers pass after it.
+    ALTER TABLE finding ADD COLUMN unconfirmed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE finding ADD COLUMN confirmed_at TEXT;
+    CREATE INDEX finding_unconfirmed ON finding (series_id) WHERE unconfirmed;
+    CREATE INDEX series_due ON series (next_try_at) WHERE next_try_at IS NOT NULL;
+
+    -- Files from before the installation, of which nobody knows the series yet.
+    CREATE INDEX file_backlog ON file (path) WHERE kind = 'backlog';
+    """,
 )
 """Numbered and additive: entry n brings the schema from version n to n + 1."""
 
@@ -98,11 +112,24 @@ MIN_READER = 1
 
 
 MANY = 500
-"""So many names in one query."""
+"""So many rows at a time."""
+
+BACKLOG = "backlog"
+"""The kind of a file from before the installation of which nobody knows the series yet."""
 
 
 class JournalError(Exception):
     """The journal cannot be opened; the message is one sentence with what to do."""
+
+
+class JournalDamaged(JournalError):
+    """The journal is no database any more, or one whose pages contradict each other."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"The journal {path} is damaged: run scanlight rebuild, which keeps it aside and makes a new one"
+            " from the results and the export folder."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,19 +189,27 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 
 class Journal:
-    """The one writer. Safe to call from any thread of the daemon."""
+    """The one writer, for any thread of the daemon. Every write waits for a disk that refuses."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, disk: StateDisk | None = None) -> None:
         """Open or create the journal; raises JournalError when it cannot be used."""
         self._lock = threading.Lock()
+        self._disk = disk or StateDisk()
         self.path = path
         try:
             self._db = _connect(path.absolute().as_uri())
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA foreign_keys=ON")
+            if self._db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                raise JournalDamaged(path)
             self._migrate()
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+                sqlite3.SQLITE_CORRUPT,
+                sqlite3.SQLITE_NOTADB,
+            ):
+                raise JournalDamaged(path) from error
             raise JournalError(
                 f"The journal {path} cannot be opened ({error}): check the disk and its permissions."
             ) from error
@@ -195,25 +230,22 @@ class Journal:
         for number in range(version, len(MIGRATIONS)):
             if number:
                 self._backup(number)
-            with self._transaction():
-                for statement in _statements(MIGRATIONS[number]):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {number + 1}")
-                self._set("min_reader", str(MIN_READER))
-                if number == 0:
-                    self._set("created_at", utc_now())
+            self._transact(partial(_bring_to, number + 1))
 
     def _backup(self, version: int) -> None:
         with sqlite3.connect(self.path.with_suffix(f".v{version}.bak")) as copy:
             self._db.backup(copy)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """One transaction, repeated as a whole until the disk takes it."""
+        return self._disk.until_taken(lambda: self._transact(change))
+
+    def _transact(self, change: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 reach("journal.begun")
-                yield self._db
+                result = change(self._db)
                 reach("journal.written")
                 self._db.execute("COMMIT")
             except BaseException:
@@ -222,9 +254,7 @@ class Journal:
                     self._db.execute("ROLLBACK")
                 raise
             reach("journal.committed")
-
-    def _set(self, key: str, value: str) -> None:
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+            return result
 
     def meta(self, key: str) -> str | None:
         with self._lock:
@@ -232,18 +262,32 @@ class Journal:
         return None if row is None else str(row[0])
 
     def set_meta(self, key: str, value: str) -> None:
-        with self._transaction():
-            self._set(key, value)
+        self._write(lambda db: _set(db, key, value))
 
     def known_files(self) -> Iterator[KnownFile]:
         """Every path that was read into a series that ended, or is none of ours."""
+        last = b""
+        while True:
+            with self._lock:
+                rows = self._db.execute(
+                    "SELECT path, size, mtime_ns, inode, kind, series_id FROM file"
+                    " LEFT JOIN series ON series.id = series_id"
+                    " WHERE path > ? AND (series_id IS NULL OR ended) ORDER BY path LIMIT ?",
+                    (last, MANY),
+                ).fetchall()
+            if not rows:
+                return
+            for path, size, mtime_ns, inode, kind, series_id in rows:
+                yield KnownFile(os.fsdecode(path), FileIdentity(size, mtime_ns, inode), kind, series_id)
+            last = rows[-1][0]
+
+    def backlog(self, limit: int) -> list[Arrival]:
+        """Files from before the installation, of which nobody knows the series yet."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT path, size, mtime_ns, inode, kind, series_id FROM file"
-                " LEFT JOIN series ON series.id = series_id WHERE series_id IS NULL OR ended"
+                "SELECT path, size, mtime_ns, inode FROM file WHERE kind = ? LIMIT ?", (BACKLOG, limit)
             ).fetchall()
-        for path, size, mtime_ns, inode, kind, series_id in rows:
-            yield KnownFile(os.fsdecode(path), FileIdentity(size, mtime_ns, inode), kind, series_id)
+        return [Arrival(Path(os.fsdecode(path)), FileIdentity(*identity)) for path, *identity in rows]
 
     def not_on_record(self, paths: Sequence[str]) -> list[str]:
         """Those of the paths that the journal does not know."""
@@ -261,14 +305,12 @@ class Journal:
             for path, size, mtime_ns, inode, kind in rows
         ]
 
-    def add_files(self, files: Iterable[KnownFile], events: Iterable[Event] = ()) -> None:
-        with self._transaction() as db:
+    def add_files(self, files: Sequence[KnownFile], events: Sequence[Event] = ()) -> None:
+        def add(db: sqlite3.Connection) -> None:
             _put_files(db, files)
             _append(db, events)
 
-    def add_events(self, events: Iterable[Event]) -> None:
-        with self._transaction() as db:
-            _append(db, events)
+        self._write(add)
 
     def series(self, subject: str, study_uid: str | None, stack: int = 1) -> SeriesRow:
         """The row of a series, made when it is seen for the first time."""
@@ -276,12 +318,15 @@ class Journal:
             row = self._series_row(subject, stack)
         if row is not None:
             return row
-        with self._transaction() as db:
+
+        def insert(db: sqlite3.Connection) -> SeriesRow | None:
             db.execute(
                 "INSERT INTO series (subject, stack, study_uid, first_seen_at) VALUES (?, ?, ?, ?)",
                 (subject, stack, study_uid, utc_now()),
             )
-            row = self._series_row(subject, stack)
+            return self._series_row(subject, stack)
+
+        row = self._write(insert)
         assert row is not None
         return row
 
@@ -295,31 +340,28 @@ class Journal:
 
     def reopen(self, series_id: int) -> None:
         """A series that ended is in flight again."""
-        with self._transaction() as db:
-            db.execute("UPDATE series SET ended = 0, next_try_at = NULL WHERE id = ?", (series_id,))
+        self._execute("UPDATE series SET ended = 0, next_try_at = NULL WHERE id = ?", series_id)
 
     def set_provisional(self, series_id: int, provisional: bool) -> None:
         """A series was read without a flag and waits for late slices, or does no longer."""
-        with self._transaction() as db:
-            db.execute("UPDATE series SET provisional = ? WHERE id = ?", (provisional, series_id))
+        self._execute("UPDATE series SET provisional = ? WHERE id = ?", provisional, series_id)
 
     def charge_try(self, series_id: int) -> None:
         """Before an engine call: should the process end inside it, the try is this series'."""
-        with self._transaction() as db:
-            db.execute("UPDATE series SET tries = tries + 1, in_try = 1 WHERE id = ?", (series_id,))
+        self._execute("UPDATE series SET tries = tries + 1, in_try = 1 WHERE id = ?", series_id)
 
     def settle_try(self, series_id: int, *, success: bool) -> None:
         """After an engine call: a success resets the count."""
-        with self._transaction() as db:
-            db.execute(
-                "UPDATE series SET in_try = 0, tries = tries * ?, parked = parked * ? WHERE id = ?",
-                (not success, not success, series_id),
-            )
+        self._execute(
+            "UPDATE series SET in_try = 0, tries = tries * ?, parked = parked * ? WHERE id = ?",
+            not success,
+            not success,
+            series_id,
+        )
 
     def abandon_tries(self) -> None:
         """At start: a series inside an engine call when the process ended keeps that try."""
-        with self._transaction() as db:
-            db.execute("UPDATE series SET in_try = 0, provisional = 0 WHERE in_try OR provisional")
+        self._execute("UPDATE series SET in_try = 0, provisional = 0 WHERE in_try OR provisional")
 
     def current(self, series_id: int) -> SeriesRecord | None:
         """The current finding of a series: its newest revision."""
@@ -337,34 +379,39 @@ class Journal:
             ).fetchone()
         return found is not None
 
-    def has_reading(self, series_id: int, reading_key: str) -> bool:
+    def reading(self, series_id: int, reading_key: str) -> SeriesRecord | None:
+        """The finding with this reading key."""
         with self._lock:
-            found = self._db.execute(
-                "SELECT 1 FROM finding WHERE series_id = ? AND reading_key = ?", (series_id, reading_key)
+            row = self._db.execute(
+                "SELECT record FROM finding WHERE series_id = ? AND reading_key = ?", (series_id, reading_key)
             ).fetchone()
-        return found is not None
+        return None if row is None else SeriesRecord.from_json(row[0])
 
     def end(
         self,
         series_id: int,
-        files: Iterable[KnownFile],
-        events: Iterable[Event],
+        files: Sequence[KnownFile],
+        events: Sequence[Event],
         *,
         finding: tuple[SeriesRecord, str, Sequence[tuple[str, str]]] | None = None,
         next_try_at: str | None = None,
+        unconfirmed: bool = False,
     ) -> None:
         """A series ended, in one transaction: its files, its finding, its deliveries, its events.
 
         `finding` is (record, name of its object, [(destination, name there), ...]); None when the reading is
-        the one already on record. `next_try_at` is set for a failure that will be tried again.
+        the one already on record. `next_try_at` is set for a failure that will be tried again, `unconfirmed`
+        for a reading that the next known answers are to confirm.
         """
-        with self._transaction() as db:
-            _put_files(db, (replace(one, series_id=series_id) for one in files))
+
+        def end(db: sqlite3.Connection) -> None:
+            _put_files(db, [replace(one, series_id=series_id) for one in files])
             if finding is not None:
                 record, stored, destinations = finding
+                db.execute("UPDATE finding SET unconfirmed = 0 WHERE series_id = ?", (series_id,))
                 cursor = db.execute(
                     "INSERT INTO finding (series_id, revision, reading_key, supersedes, outcome, reason,"
-                    " recorded_at, object, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    " recorded_at, object, record, unconfirmed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         series_id,
                         record.revision,
@@ -375,6 +422,7 @@ class Journal:
                         record.recorded_at,
                         stored,
                         record.to_json(),
+                        unconfirmed,
                     ),
                 )
                 db.executemany(
@@ -392,13 +440,54 @@ class Journal:
             )
             _append(db, events)
 
-    def due_tries(self, now: str) -> list[SeriesRow]:
-        """Parked series whose next try has come."""
+        self._write(end)
+
+    def try_again(self, subjects: Sequence[str], at: str) -> int:
+        """Have these series that ended read once more, from the time `at` on; how many there are."""
+
+        def mark(db: sqlite3.Connection) -> int:
+            return sum(
+                db.execute(
+                    "UPDATE series SET next_try_at = ? WHERE subject = ? AND ended", (at, subject)
+                ).rowcount
+                for subject in subjects
+            )
+
+        return self._write(mark)
+
+    def confirm(self, at: str) -> None:
+        """The known answers passed: what was read since the last time is confirmed.
+
+        What is still to be read again is not.
+        """
+        self._execute(
+            "UPDATE finding SET unconfirmed = 0, confirmed_at = ? WHERE unconfirmed"
+            " AND series_id IN (SELECT id FROM series WHERE ended AND next_try_at IS NULL)",
+            at,
+        )
+
+    def unconfirmed(self) -> list[str]:
+        """The subjects of the series whose current finding nothing has confirmed."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT DISTINCT subject FROM finding JOIN series ON series.id = series_id WHERE unconfirmed"
+            ).fetchall()
+        return [str(row[0]) for row in rows]
+
+    def never_confirmed(self, series_id: int) -> None:
+        """Its files are gone: the finding stands, and nothing will confirm it."""
+        self._execute("UPDATE finding SET unconfirmed = 0 WHERE series_id = ?", series_id)
+
+    def due_tries(self, now: str, latest: str, limit: int) -> list[SeriesRow]:
+        """Up to `limit` series that are to be read again now, the longest due first.
+
+        A try after `latest` was put down before the clock was set back, and is due as well.
+        """
         with self._lock:
             rows = self._db.execute(
                 f"SELECT {_SERIES_COLUMNS}"  # noqa: S608
-                " FROM series WHERE next_try_at <= ?",
-                (now,),
+                " FROM series WHERE next_try_at <= ? OR next_try_at > ? ORDER BY next_try_at LIMIT ?",
+                (now, latest, limit),
             ).fetchall()
         return [_series(row) for row in rows]
 
@@ -406,20 +495,26 @@ class Journal:
         with self._lock:
             rows = self._db.execute(
                 "SELECT finding_id, destination, object, name, queued_at, tries FROM delivery"
-                " WHERE delivered_at IS NULL ORDER BY queued_at"
+                " WHERE delivered_at IS NULL ORDER BY finding_id, destination"
             ).fetchall()
         return [Delivery(*row) for row in rows]
 
     def settle_delivery(self, delivery: Delivery, *, delivered: bool) -> None:
         """A delivery was tried: it is done, or stays open for another try."""
         result = "delivered" if delivered else "failed"
-        with self._transaction() as db:
+
+        def settle(db: sqlite3.Connection) -> None:
             db.execute(
                 "UPDATE delivery SET tries = tries + 1, delivered_at = ?"
                 " WHERE finding_id = ? AND destination = ?",
                 (utc_now() if delivered else None, delivery.finding_id, delivery.destination),
             )
             _append(db, [Event("deliveries", delivery.destination, result)])
+
+        self._write(settle)
+
+    def _execute(self, statement: str, *values: object) -> None:
+        self._write(lambda db: db.execute(statement, values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,8 +550,9 @@ class JournalReader:
             raise JournalError(
                 f"There is no readable journal at {path} ({error}): name a daemon's state folder."
             ) from error
-        if version == 0:
-            raise JournalError(f"The journal {path} is empty: start the daemon once with scanlight run.")
+        if version < len(MIGRATIONS):
+            what = "is empty" if version == 0 else "is of an older version"
+            raise JournalError(f"The journal {path} {what}: start the daemon once with scanlight run.")
 
     def close(self) -> None:
         self._db.close()
@@ -464,10 +560,11 @@ class JournalReader:
     def records(self, limit: int = -1, *, skipped: bool = True) -> list[SeriesRecord]:
         """The current finding of each series that ended, newest first, with or without those skipped."""
         rows = self._db.execute(
-            f"SELECT record FROM ({_CURRENT}) WHERE ? OR outcome != ? ORDER BY id DESC LIMIT ?",  # noqa: S608
+            f"SELECT record, confirmed_at FROM ({_CURRENT})"  # noqa: S608
+            " WHERE ? OR outcome != ? ORDER BY id DESC LIMIT ?",
             (skipped, Outcome.SKIPPED, limit),
         )
-        return [SeriesRecord.from_json(row[0]) for row in rows]
+        return [_record(*row) for row in rows]
 
     def in_flight(self) -> list[SeriesRecord]:
         """What has been seen and has no finding yet, oldest first; what is read anew keeps its finding."""
@@ -512,11 +609,29 @@ class JournalReader:
     def revisions(self, series_uid: str) -> list[SeriesRecord]:
         """Every revision of a series, oldest first; also of a file by its path."""
         rows = self._db.execute(
-            "SELECT f.record FROM finding f JOIN series s ON s.id = f.series_id"
+            "SELECT f.record, f.confirmed_at FROM finding f JOIN series s ON s.id = f.series_id"
             " WHERE s.subject = ? ORDER BY s.stack, f.revision",
             (series_uid,),
         )
-        return [SeriesRecord.from_json(row[0]) for row in rows]
+        return [_record(*row) for row in rows]
+
+    def ended_since(self, moment: str) -> list[str]:
+        """The subjects whose current finding was recorded at that time (UTC) or later."""
+        rows = self._db.execute(
+            f"SELECT subject FROM ({_CURRENT}) c JOIN series ON series.id = c.series_id"  # noqa: S608
+            " WHERE recorded_at >= ? AND reason IS NOT ?",
+            (moment, Reason.BEFORE_INSTALLATION),
+        )
+        return [str(row[0]) for row in rows]
+
+    def failed(self) -> list[str]:
+        """The subjects whose current finding is a failure."""
+        rows = self._db.execute(
+            f"SELECT subject FROM ({_CURRENT}) c JOIN series ON series.id = c.series_id"  # noqa: S608
+            " WHERE outcome = ?",
+            (Outcome.FAILED,),
+        )
+        return [str(row[0]) for row in rows]
 
     def counts(self) -> Counts:
         (series, in_flight) = self._db.execute("SELECT COUNT(*), SUM(NOT ended) FROM series").fetchone()
@@ -544,6 +659,24 @@ class JournalReader:
             "SELECT id, name, label, label2, value FROM event WHERE id > ? ORDER BY id", (event_id,)
         )
         return [(row[0], Event(*row[1:])) for row in rows]
+
+
+def _record(text: str, confirmed_at: str | None) -> SeriesRecord:
+    return replace(SeriesRecord.from_json(text), confirmed_at=confirmed_at)
+
+
+def _set(db: sqlite3.Connection, key: str, value: str) -> None:
+    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def _bring_to(version: int, db: sqlite3.Connection) -> None:
+    """Migrate from the version before."""
+    for statement in _statements(MIGRATIONS[version - 1]):
+        db.execute(statement)
+    db.execute(f"PRAGMA user_version = {version}")
+    _set(db, "min_reader", str(MIN_READER))
+    if version == 1:
+        _set(db, "created_at", utc_now())
 
 
 def _not_on_record(db: sqlite3.Connection, paths: Sequence[str]) -> list[str]:

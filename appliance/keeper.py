@@ -7,7 +7,7 @@ Owned by the main loop. It decides nothing about completeness (`lifecycle` does)
 from __future__ import annotations
 
 import logging
-import sqlite3
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from appliance import logs
-from appliance.clock import utc_now
+from appliance.clock import utc_in, utc_now
 from appliance.facts import InProgress
 from appliance.faults import reach
 from appliance.findings.record import SeriesRecord, printable
@@ -38,14 +38,19 @@ from appliance.lifecycle import (
     next_tick,
 )
 from appliance.lifecycle import Event as LifeEvent
-from appliance.reader import Job, ReadingFinished
-from appliance.reading import ModelInUse, Rules, engine_failed, failed, key_of, unread_record
+from appliance.reader import FilesChanged, Job, ReadingFinished
+from appliance.reading import ModelInUse, Reading, Rules, engine_failed, failed, key_of, unread_record
 from appliance.reasons import Outcome, Reason
-from appliance.recorder import Recorder
+from appliance.recorder import LONGEST_DELAY_S, Recorder
 from appliance.records import Arrival, Problem, Slice
 from engines.protocol import EngineError
 
 SENTINELS_KEPT = 1000
+AGAIN_AT_ONCE = 4
+"""So many series that ended are read again at a time."""
+
+ANSWERS_FAILED = "known_answers_failed_at"
+"""Set in the journal from a failure of the known answers until they pass again."""
 
 BEFORE_INSTALLATION = Problem(
     Reason.BEFORE_INSTALLATION,
@@ -58,9 +63,10 @@ FILES_GONE = Problem(
 
 
 class Keeper:
-    """`submit` hands a job to the engine thread, `changed` is called when a series ended.
+    """`submit` hands a job to the engine thread, `changed` is called when a series ended, and `look` asks for
+    a look at the export folder, of which `looked` is to tell.
 
-    `progress` is called between the parts of a long step, such as the files that a slow share tells of.
+    `progress` is called between the parts of a long step, such as many series that end together.
     """
 
     def __init__(
@@ -73,6 +79,7 @@ class Keeper:
         model: ModelInUse,
         submit: Callable[[Job], None],
         changed: Callable[[], None],
+        look: Callable[[], None],
         *,
         export_folder: Path,
         sentinel: Sentinel | None,
@@ -87,17 +94,18 @@ class Keeper:
         self._pace = pace
         self._submit = submit
         self._changed = changed
+        self._look = look
         self._export_folder = export_folder
         self._sentinel = sentinel
         self._tries = tries
         self._memory_budget = memory_budget
         self._progress = progress
         self.model = model
-        self.disk_failing = False
         self._series: dict[str, InFlight] = {}
         self._jobs: dict[int, InFlight] = {}
+        self._looked = (-math.inf, -math.inf)
+        self._look_asked = -math.inf
         self._job_number = 0
-        self._unwritten: list[InFlight] = []
         self._sentinels: OrderedDict[Path, tuple[Path, float]] = OrderedDict()
 
     # What the main loop tells
@@ -150,9 +158,24 @@ class Keeper:
         for arrival, problem in self._desk.overdue(now, self._pace.ceiling_s):
             self._end_file(arrival, problem)
 
+    def looked(self, began: float, ended: float) -> None:
+        """A look at the export folder told of all that lay there when it began."""
+        self._looked = began, ended
+
     def reading_finished(self, finished: ReadingFinished) -> None:
         one = self._jobs.pop(finished.job.number)
         one.job = None
+        if isinstance(finished.result, FilesChanged):
+            self._step(one, ReadingLost())
+            # What changes counts as what comes.
+            self._step(one, SliceArrived(time.monotonic()))
+            for current in finished.result.files:
+                one.drop(current.path)
+                self._ask_again(one, current)
+            return
+        if finished.job.reading is not None:
+            self._step(one, ReadingDone(flagged=False))
+            return
         one.queue_ms = finished.queue_ms
         success = not isinstance(finished.result, EngineError)
         self._journal.settle_try(one.row.id, success=success)
@@ -170,14 +193,32 @@ class Keeper:
             self._journal.set_provisional(one.row.id, True)
 
     def housekeep(self) -> None:
-        """Once a second: repeat what the disk refused, try again what is due, stay within the memory."""
-        for one in self._unwritten[:]:
-            self._unwritten.remove(one)
-            self._record(one)
-        for row in self._journal.due_tries(utc_now()):
+        """Once a second: read again what is due, stay within the memory."""
+        room = AGAIN_AT_ONCE - sum(one.retry for one in self._series.values())
+        for row in self._journal.due_tries(utc_now(), utc_in(LONGEST_DELAY_S), max(0, room)):
             if row.subject not in self._series:
                 self._try_again(row)
         self._keep_within_memory()
+
+    def file_gone(self, arrival: Arrival) -> None:
+        """A file could not be read again, since it is not there any more."""
+        for one in self._series.values():
+            if arrival.path in one.awaited:
+                one.awaited.discard(arrival.path)
+                one.missing.add(arrival.identity)
+
+    def confirm(self, at: str) -> None:
+        """The known answers pass, and so does what was read since; after a failure it is read again first."""
+        if self._journal.meta(ANSWERS_FAILED):
+            again = self._journal.try_again(self._journal.unconfirmed(), at)
+            self._journal.set_meta(ANSWERS_FAILED, "")
+            logs.event("readings_repeated", logging.WARNING, series=again)
+        else:
+            self._journal.confirm(at)
+
+    def doubt(self) -> None:
+        """The known answers fail: nothing that was read since they passed counts as confirmed."""
+        self._journal.set_meta(ANSWERS_FAILED, utc_now())
 
     def end_vanished(self, in_flight: Iterable[SeriesRecord]) -> None:
         """After a first look at the whole folder: what was in flight before and is not there any more."""
@@ -221,7 +262,7 @@ class Keeper:
         return min((one.life.last_slice for one in self._series.values()), default=None)
 
     def queue_depth(self) -> dict[str, int]:
-        return {"parse": len(self._desk), "infer": len(self._jobs), "record": len(self._unwritten)}
+        return {"parse": len(self._desk), "infer": len(self._jobs)}
 
     # The life of a series
 
@@ -230,6 +271,8 @@ class Keeper:
         match action:
             case Action.READ:
                 self._read(one)
+            case Action.CONFIRM:
+                self._submit_job(one, one.reading)
             case Action.RECORD:
                 self._record(one)
             case Action.DISCARD:
@@ -243,11 +286,23 @@ class Keeper:
     def _blocked(self, one: InFlight, now: float, due: float) -> bool:
         """Whether files that may belong to a series that seems complete are still to be parsed.
 
-        A count needs no more files, a sentinel came after all of them, and quiet after those seen until then.
+        A count needs no more than are read again, a sentinel came after all of them, and quiet after those
+        seen until then. The ceiling needs a look at the folder since it passed: nothing else says that
+        nothing came.
         """
         if one.life.evidence is CompletedBy.COUNT:
-            return False
-        return self._desk.blocks(one.folders, now if one.life.evidence else due)
+            return any(map(self._desk.holds, one.awaited))
+        if one.life.evidence is CompletedBy.SENTINEL:
+            return self._desk.blocks(one.folders, now)
+        if one.life.phase is not Phase.PROVISIONAL:
+            return self._desk.blocks(one.folders, due)
+        began, ended = self._looked
+        if began < due:
+            if self._look_asked < due:
+                self._look_asked = now
+                self._look()
+            return True
+        return self._desk.blocks(one.folders, ended) or self._desk.awaits(one.folders, due)
 
     def _obey(self, sentinel: Path, one: InFlight) -> None:
         assert self._sentinel is not None
@@ -262,14 +317,18 @@ class Keeper:
 
     def _read(self, one: InFlight) -> None:
         one.complete_at = utc_now()
-        if self._reads_again(one):
+        if one.evicted:
+            one.evicted = False
+            for arrival, _ in list(one.paths.values()):
+                one.drop(arrival.path)
+                self._ask_again(one, arrival)
             self._step(one, ReadingLost())
             return
         row = self._journal.series(one.row.subject, one.study_uid)
         slices = tuple(one.slices.values())
         if one.gone or not slices:
             self._end_without_files(one, row)
-        elif self._journal.has_reading(row.id, key_of(slices, self.model.digest, self._rules)):
+        elif not one.retry and self._journal.reading(row.id, key_of(slices, self.model.digest, self._rules)):
             self._recorder.end_unchanged(one)
             self._ended(row.subject, None)
         elif row.tries >= self._tries and not one.retry:
@@ -277,48 +336,30 @@ class Keeper:
             one.reading = failed(Problem(Reason.ENGINE_ERROR, why), slices)
             self._step(one, ReadingDone(flagged=False))
         else:
-            self._journal.charge_try(row.id)
-            reach("try.charged")
-            self._job_number += 1
-            one.job = self._job_number
-            self._jobs[one.job] = one
-            self._submit(Job(one.job, slices, time.monotonic()))
+            self._submit_job(one)
 
-    def _reads_again(self, one: InFlight) -> bool:
-        """Read again the files that are not what was parsed, and all where planes were dropped."""
-        changed = {}
-        for path, (known, _) in one.paths.items():
-            self._progress()
-            current = folder.arrival(path)
-            if current is None:
-                one.gone = one.gone or one.evicted
-            elif one.evicted or current.identity != known.identity:
-                changed[path] = current
-        one.evicted = False
-        for path, current in changed.items():
-            one.drop(path)
-            self._ask_again(one, current)
-        return bool(changed)
+    def _submit_job(self, one: InFlight, reading: Reading | None = None) -> None:
+        """Have the series read, or with a reading only its files looked at once more."""
+        self._job_number += 1
+        one.job = self._job_number
+        self._jobs[one.job] = one
+        files = tuple(arrival for arrival, _ in one.paths.values())
+        slices = tuple(one.slices.values())
+        self._submit(Job(one.job, one.row.id, slices, files, time.monotonic(), reading))
 
     def _reopen(self, one: InFlight) -> None:
         """A late slice of a series that ended, or another try: read its other files again."""
         self._journal.reopen(one.row.id)
         reach("series.reopened")
-        self._unwritten = [other for other in self._unwritten if other is not one]
         for known in self._journal.files_of(one.row.id):
-            self._progress()
             path = Path(known.path)
-            if path in one.paths:
-                continue
-            current = folder.arrival(path)
-            if current is None:
-                one.gone = True
-            else:
-                self._ask_again(one, current)
+            if path not in one.paths:
+                self._ask_again(one, Arrival(path, known.identity))
         logs.event("series_reopened", series=one.row.subject)
 
     def _ask_again(self, one: InFlight, current: Arrival) -> None:
         one.asked_again = True
+        one.awaited.add(current.path)
         one.folders.add(current.path.parent)
         self._desk.read_again(current, one.life.last_slice)
 
@@ -330,9 +371,7 @@ class Keeper:
             return
         self._journal.reopen(row.id)
         for known in self._journal.files_of(row.id):
-            current = folder.arrival(Path(known.path))
-            if current is not None:
-                self._desk.read_again(current, time.monotonic(), tries=1)
+            self._desk.read_again(Arrival(Path(known.path), known.identity), time.monotonic(), tries=1)
 
     def _keep_within_memory(self) -> None:
         """Drop the planes of the largest series that still receive, should all together take too much.
@@ -357,21 +396,13 @@ class Keeper:
 
     def _record(self, one: InFlight) -> None:
         self._progress()
-        try:
-            recorded = self._recorder.record(one, self.model)
-        except (OSError, sqlite3.OperationalError) as error:
-            if not self.disk_failing:
-                logs.crash("recording_failed", error, series=one.row.subject)
-            self.disk_failing = True
-            self._unwritten.append(one)
-        else:
-            self.disk_failing = False
-            self._ended(one.row.subject, recorded)
+        self._ended(one.row.subject, self._recorder.record(one, self.model))
 
     def _end_without_files(self, one: InFlight, row: SeriesRow) -> None:
         """Files that a reading needs are gone: what is on record stands, else the series failed."""
         if self._journal.current(row.id) is not None:
-            logs.event("late_slice_after_files_gone", logging.WARNING, series=row.subject)
+            logs.event("files_gone_before_reading_again", logging.WARNING, series=row.subject)
+            self._journal.never_confirmed(row.id)
             self._recorder.end_unchanged(one)
             self._ended(row.subject, None)
             return

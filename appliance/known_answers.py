@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from appliance import durable
 from appliance.findings.objects import centroid_mm
 from appliance.imaging import IMAGING_VERSION
 from appliance.reading import Rules, read_series
 from appliance.records import Slice, SlicePlan
+from appliance.state_disk import StateDisk
 from engines.protocol import Engine
 
 SERIES = Path(str(files("appliance"))) / "known_answers"
@@ -72,11 +72,14 @@ class Answer:
 class KnownAnswers:
     """The known answers of one engine. `check` is called by the engine thread, between volumes."""
 
-    def __init__(self, engine: Engine, rules: Rules, read_slices: ReadSlices, kept: Path) -> None:
+    def __init__(
+        self, engine: Engine, rules: Rules, read_slices: ReadSlices, kept: Path, disk: StateDisk
+    ) -> None:
         """`kept` is the folder in which answers that did not ship are kept."""
         self._engine = engine
         self._rules = rules
         self._read_slices = read_slices
+        self._disk = disk
         self._kept = kept / f"{engine.digest}-imaging{IMAGING_VERSION}.json"
 
     def check(self) -> None:
@@ -97,8 +100,8 @@ class KnownAnswers:
                 " Check the installation (scanlight --version) and the device."
             )
         if not self._kept.exists():
-            self._kept.parent.mkdir(parents=True, exist_ok=True)
-            durable.write(self._kept, render(found).encode())
+            self._disk.until_taken(lambda: self._kept.parent.mkdir(parents=True, exist_ok=True))
+            self._disk.write(self._kept, render(found).encode())
 
     def compute(self) -> dict[str, Answer]:
         """What this engine answers now."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from appliance.findings.record import SeriesRecord
 from appliance.imaging.isolation import SlicePool, WorkerLost
-from appliance.imaging.slices import NotDicom, Unreadable
+from appliance.imaging.slices import ChangedMeanwhile, NotDicom, Unreadable
 from appliance.intake import folder
 from appliance.intake.grouping import group
 from appliance.reading import ModelInUse, Rules, engine_failed, failed, read_series, record_of, unread_record
@@ -125,6 +125,8 @@ def _problem(error: BaseException) -> Problem:
     match error:
         case Unreadable() | WorkerLost():
             return error.problem
+        case ChangedMeanwhile():
+            return _CHANGED
         case FileNotFoundError():
             return Problem(Reason.FILES_GONE, "The file vanished while it was read: run the command again.")
         case OSError():

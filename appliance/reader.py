@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -10,9 +9,11 @@ from dataclasses import dataclass
 
 from appliance import logs
 from appliance.faults import reach
+from appliance.intake import folder
+from appliance.intake.newest_first import NewestFirst
 from appliance.known_answers import AnswersWrong, KnownAnswers
 from appliance.reading import Reading, Rules, read_series
-from appliance.records import Slice
+from appliance.records import Arrival, Slice
 from engines.protocol import Engine, EngineError
 
 RECHECK_S = 10.0
@@ -21,17 +22,36 @@ RECHECK_S = 10.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """The slices of a series, to be read. `number` tells a result from that of an earlier job."""
+    """A series to be read: its row in the journal, its slices and the files that they came from.
+
+    `number` tells a result from that of an earlier job. With a `reading`, which was made before, only the
+    files are looked at once more.
+    """
 
     number: int
+    series_id: int
     slices: tuple[Slice, ...]
+    files: tuple[Arrival, ...]
     queued_at: float
+    reading: Reading | None = None
+
+    @property
+    def newest_ns(self) -> int:
+        """When its newest file was written."""
+        return max((one.identity.mtime_ns for one in self.files), default=0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FilesChanged:
+    """Files are not what was parsed, so that the slices are not those in the folder; as they are now."""
+
+    files: tuple[Arrival, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadingFinished:
     job: Job
-    result: Reading | EngineError
+    result: Reading | EngineError | FilesChanged
     queue_ms: float
 
 
@@ -54,7 +74,10 @@ Message = EngineReady | AnswersChecked | ReadingFinished
 
 
 class Reader(threading.Thread):
-    """Reads what is submitted, in order, and tells of it through `post`."""
+    """Reads what is submitted, newest first without starving the old, and tells of it through `post`.
+
+    `charge` writes down that a try of a series begins, in case the process ends inside it.
+    """
 
     def __init__(
         self,
@@ -62,6 +85,7 @@ class Reader(threading.Thread):
         answers: Callable[[Engine], KnownAnswers],
         rules: Rules,
         interval_s: float,
+        charge: Callable[[int], None],
         post: Callable[[Message], None],
     ) -> None:
         super().__init__(name="engine", daemon=True)
@@ -69,17 +93,24 @@ class Reader(threading.Thread):
         self._answers = answers
         self._rules = rules
         self._interval_s = interval_s
+        self._charge = charge
         self._post = post
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: NewestFirst[Job] = NewestFirst()
+        self._changed = threading.Condition()
+        self._stopping = False
         self._busy_since: float | None = None
         self.at_job: int | None = None
         """The number of the job that is being read."""
 
     def submit(self, job: Job) -> None:
-        self._jobs.put(job)
+        with self._changed:
+            self._jobs.put(job.newest_ns, job)
+            self._changed.notify()
 
     def stop(self) -> None:
-        self._jobs.put(None)
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
 
     def busy_for(self, now: float) -> float:
         """Seconds that the engine call in progress has taken, 0 where there is none."""
@@ -99,40 +130,22 @@ class Reader(threading.Thread):
         answers = self._answers(engine)
         due = time.monotonic()
         passed = False
-        while True:
+        while not self._stopping:
             if time.monotonic() >= due:
                 passed = self._check(answers)
                 due = time.monotonic() + (self._interval_s if passed else min(RECHECK_S, self._interval_s))
-            if not passed:
-                if self._stopped_within(due - time.monotonic()):
-                    return
-                continue
-            try:
-                job = self._jobs.get(timeout=max(0.0, due - time.monotonic()))
-            except queue.Empty:
-                continue
-            if job is None:
-                return
-            self._post(self._read(job, engine))
+            job = self._next(due, take=passed)
+            if job is not None:
+                self._post(self._read(job, engine))
 
-    def _stopped_within(self, seconds: float) -> bool:
-        """Wait with the jobs left in their order; True when told to stop."""
-        kept: list[Job] = []
-        end = time.monotonic() + seconds
-        try:
-            while (left := end - time.monotonic()) > 0:
-                try:
-                    job = self._jobs.get(timeout=left)
-                except queue.Empty:
-                    return False
-                if job is None:
-                    return True
-                kept.append(job)
-            return False
-        finally:
-            rest = [self._jobs.get() for _ in range(self._jobs.qsize())]
-            for job in (*kept, *rest):
-                self._jobs.put(job)
+    def _next(self, until: float, *, take: bool) -> Job | None:
+        """The job to read now; None when there is none until then, jobs may not be taken, or all is over."""
+        with self._changed:
+            while not self._stopping and (left := until - time.monotonic()) > 0:
+                if take and len(self._jobs):
+                    return self._jobs.pop()
+                self._changed.wait(left)
+        return None
 
     def _check(self, answers: KnownAnswers) -> bool:
         wrong: str | None = None
@@ -149,7 +162,16 @@ class Reader(threading.Thread):
         return wrong is None
 
     def _read(self, job: Job, engine: Engine) -> ReadingFinished:
-        self._busy_since = started = time.monotonic()
+        queue_ms = (time.monotonic() - job.queued_at) * 1000
+        now = [(one, folder.arrival(one.path)) for one in job.files]
+        changed = tuple(current for one, current in now if current and _changed(one, current, job))
+        if changed:
+            return ReadingFinished(job, FilesChanged(changed), queue_ms)
+        if job.reading is not None:
+            return ReadingFinished(job, job.reading, queue_ms)
+        self._charge(job.series_id)
+        reach("try.charged")
+        self._busy_since = time.monotonic()
         self.at_job = job.number
         result: Reading | EngineError
         try:
@@ -159,4 +181,12 @@ class Reader(threading.Thread):
         finally:
             self._busy_since = self.at_job = None
         reach("reading.done")
-        return ReadingFinished(job, result, (started - job.queued_at) * 1000)
+        return ReadingFinished(job, result, queue_ms)
+
+
+def _changed(parsed: Arrival, current: Arrival, job: Job) -> bool:
+    """Whether a file is not what was parsed. A copy that keeps the time of its original fills a file that was
+    there in its full size without a trace in its identity; the last look before a reading is told sees that.
+    """
+    closely = job.reading is not None
+    return current.identity != parsed.identity or (closely and current.changed_ns != parsed.changed_ns)

@@ -6,16 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
-from appliance.clock import utc_now, utc_text
+from appliance.clock import utc_in, utc_now
 from appliance.delivery import results_folder
 from appliance.faults import reach
-from appliance.findings.identity import result_name
+from appliance.findings.identity import repeated_key, result_name
 from appliance.findings.objects import ObjectStore, render_heatmap
 from appliance.findings.record import SeriesRecord
 from appliance.in_flight import InFlight
-from appliance.journal import Event, Journal, KnownFile, SeriesRow
+from appliance.journal import BACKLOG, Event, Journal, KnownFile, SeriesRow
+from appliance.known_answers import PROBABILITY_TOLERANCE
 from appliance.reading import ModelInUse, Reading, Rules, record_of
 from appliance.reasons import Outcome, Reason
 from appliance.records import Arrival
@@ -37,11 +37,7 @@ STILL_SUSPECT = "An earlier revision of this series was flagged, so that the stu
 
 
 class Recorder:
-    """Called by the main loop alone.
-
-    Its methods raise OSError or sqlite3.OperationalError when the disk fails; nothing is recorded then, and
-    the call can be repeated.
-    """
+    """Called by the main loop alone. What the disk refuses waits in its place."""
 
     def __init__(self, journal: Journal, objects: ObjectStore, rules: Rules, retry_after_s: float) -> None:
         self._journal = journal
@@ -60,6 +56,12 @@ class Recorder:
         self._files.append(KnownFile(str(arrival.path), arrival.identity, kind, series_id))
         self.count("files", kind)
 
+    def note_backlog(self, old: Sequence[Arrival]) -> None:
+        """Files from before the installation: from now on no restart takes them for new."""
+        if old:
+            self._journal.add_files([KnownFile(str(one.path), one.identity, BACKLOG, None) for one in old])
+            reach("backlog.noted")
+
     def flush(self) -> None:
         if self._files or self._counted:
             events = [Event(name, label, value=n) for (name, label), n in self._counted.items()]
@@ -68,14 +70,21 @@ class Recorder:
             self._counted.clear()
 
     def record(self, one: InFlight, model: ModelInUse) -> SeriesRecord | None:
-        """Record the reading of a series as its next revision; None when the same reading is on record."""
+        """Record the reading of a series as its next revision; None when the same reading is on record.
+
+        Slices that were read once more, on request or after known answers failed, and came out differently
+        make a revision too, under a key that is derived from theirs.
+        """
         started = time.perf_counter()
         assert one.reading is not None
         record = record_of(one.reading, list(one.slices.values()), model, self._rules)
         assert record.reading_key is not None
-        if self._journal.has_reading(one.row.id, record.reading_key):
-            self.end_unchanged(one, self._next_try(one.row, record))
-            return None
+        known = self._journal.reading(one.row.id, record.reading_key)
+        if known is not None:
+            if not (one.retry and _differ(known, record)):
+                self.end_unchanged(one, self._next_try(one.row, record))
+                return None
+            record = replace(record, reading_key=repeated_key(record.reading_key, utc_now()))
         if record.outcome is not Outcome.FLAGGED and self._journal.was_flagged(one.row.id):
             record = replace(record, detail=" ".join(filter(None, (record.detail, STILL_SUSPECT))))
         heatmap = self._heatmap(one.reading)
@@ -95,7 +104,7 @@ class Recorder:
             events.append(Event("probability", value=record.probability))
         if record.outcome is Outcome.FLAGGED:
             events.append(Event("last_slice_to_flag", value=time.monotonic() - one.life.last_slice))
-        self._end(one.row, record, _files_of(one), events)
+        self._end(one.row, record, _files_of(one), events, unconfirmed=True)
         return record
 
     def record_unread(
@@ -103,7 +112,7 @@ class Recorder:
     ) -> SeriesRecord | None:
         """Record what ended without being read; None when just this is on record."""
         assert record.reading_key is not None
-        if self._journal.has_reading(row.id, record.reading_key):
+        if self._journal.reading(row.id, record.reading_key) is not None:
             self._journal.end(row.id, files, [], next_try_at=self._next_try(row, record))
             return None
         record = self._revised(row, record)
@@ -139,6 +148,7 @@ class Recorder:
         events: Sequence[Event],
         *,
         deliver: bool = True,
+        unconfirmed: bool = False,
     ) -> None:
         assert record.revision is not None
         stored = self._objects.put((record.to_json() + "\n").encode(), ".json")
@@ -150,6 +160,7 @@ class Recorder:
             [Event("series", record.outcome or "", record.reason or ""), *events],
             finding=(record, stored, [(results_folder.DESTINATION, name)] if deliver else []),
             next_try_at=self._next_try(row, record),
+            unconfirmed=unconfirmed,
         )
         reach("finding.recorded")
 
@@ -158,8 +169,14 @@ class Recorder:
         if record.reason not in RETRIED:
             return None
         parked = self._journal.series(row.subject, row.study_uid).parked
-        delay = timedelta(seconds=min(self._retry_after_s * 2 ** min(parked, 20), LONGEST_DELAY_S))
-        return utc_text(datetime.now(UTC) + delay)
+        return utc_in(min(self._retry_after_s * 2 ** min(parked, 20), LONGEST_DELAY_S))
+
+
+def _differ(known: SeriesRecord, record: SeriesRecord) -> bool:
+    """Whether two readings of the same slices by the same model say something else."""
+    if (known.outcome, known.reason) != (record.outcome, record.reason):
+        return True
+    return abs((known.probability or 0.0) - (record.probability or 0.0)) > PROBABILITY_TOLERANCE
 
 
 def _files_of(one: InFlight) -> list[KnownFile]:

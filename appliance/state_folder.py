@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from appliance.intake.folder import mount_of
 
@@ -16,7 +16,7 @@ class StateFolderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StateFolder:
-    """The paths in it: `lock journal.db objects/ results/ engine-cache/`."""
+    """The paths in it: `lock journal.db control.sock objects/ results/ engine-cache/`."""
 
     path: Path
 
@@ -36,8 +36,12 @@ class StateFolder:
     def known_answers(self) -> Path:
         return self.path / "known-answers"
 
-    def take(self, results: Path) -> int:
-        """Make what is missing and hold the lock until this process ends; returns its descriptor."""
+    @property
+    def control(self) -> Path:
+        return self.path / "control.sock"
+
+    def take(self, results: Path) -> BinaryIO:
+        """Make what is missing, and lock; raises StateFolderError."""
         try:
             self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
             if mount_of(self.path).is_network:
@@ -47,16 +51,25 @@ class StateFolder:
                 )
             for folder in (self.objects, self.engine_cache, results):
                 folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
-            raise StateFolderError(
-                f"The state folder {self.path} cannot be used: {error.strerror} ({error.filename})."
-            ) from error
+            raise _unusable(self.path, error) from error
+        return self.lock()
+
+    def lock(self) -> BinaryIO:
+        """Hold the folder until the returned file is closed; raises StateFolderError."""
+        try:
+            lock = (self.path / "lock").open("ab")
+        except OSError as error:
+            raise _unusable(self.path, error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            os.close(lock)
+            lock.close()
             raise StateFolderError(
                 f"Another Scanlight runs on the state folder {self.path}: stop it first, or name another."
             ) from error
         return lock
+
+
+def _unusable(folder: Path, error: OSError) -> StateFolderError:
+    return StateFolderError(f"The state folder {folder} cannot be used: {error.strerror} ({error.filename}).")

@@ -1,12 +1,18 @@
-"""Workers that really crash, hang and take too much memory on the files that are named so."""
+"""Workers that really crash, hang and take too much memory on the files that are named so, and an exporter that
+writes a file while it is read."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import time
 from concurrent.futures import Future
 from pathlib import Path
+from typing import BinaryIO
+from unittest import mock
 
+from appliance.imaging import header, slices
+from appliance.imaging.header import Instance
 from appliance.imaging.isolation import SlicePool
 from appliance.records import Slice, SlicePlan
 
@@ -25,6 +31,17 @@ def gorge() -> None:
         hoard.append(bytearray(64 << 20))
 
 
+def meddle(path: Path, plan: SlicePlan) -> Slice:
+    """Read a file that is written between its opening and its end."""
+
+    def read_header(file: BinaryIO) -> Instance:
+        os.utime(path, (1, 1))
+        return header.read_header(file)
+
+    with mock.patch.object(slices, "read_header", read_header):
+        return slices.read_slice(path, plan)
+
+
 POISONS = {"crash": crash, "hang": hang, "gorge": gorge}
 
 
@@ -36,6 +53,10 @@ class PoisonPool(SlicePool):
         self.submitted: list[str] = []
 
     def submit(self, path: Path, plan: SlicePlan) -> Future[Slice]:
+        """`meddle-` files are written during their first reading only."""
+        if path.name.startswith("meddle-") and path.name not in self.submitted:
+            self.submitted.append(path.name)
+            return self.call(meddle, path, plan)
         self.submitted.append(path.name)
         poison = POISONS.get(path.name.split("-", maxsplit=1)[0])
         if poison is not None and plan.pixels:

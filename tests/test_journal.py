@@ -1,13 +1,23 @@
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from appliance.findings.record import SeriesRecord
-from appliance.journal import Event, Journal, JournalError, JournalReader, KnownFile
+from appliance.journal import (
+    BACKLOG,
+    MIGRATIONS,
+    Event,
+    Journal,
+    JournalDamaged,
+    JournalError,
+    JournalReader,
+    KnownFile,
+)
 from appliance.reasons import Outcome, Reason
-from appliance.records import FileIdentity
+from appliance.records import Arrival, FileIdentity
 
 UID = "1.2.3"
 FILE = KnownFile("/export/a.dcm", FileIdentity(1, 2, 3), "slice", None)
@@ -41,7 +51,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.db"
 
 
-def end(journal: Journal, revision: int, **kwargs: object) -> int:
+def end(journal: Journal, revision: int, *, unconfirmed: bool = False, **kwargs: object) -> int:
     row = journal.series(UID, "1.2")
     destinations = [("results_folder", f"{UID}.r{revision}.json")]
     journal.end(
@@ -49,6 +59,7 @@ def end(journal: Journal, revision: int, **kwargs: object) -> int:
         [FILE],
         [Event("series", "flagged")],
         finding=(record(revision, **kwargs), f"object{revision}", destinations),
+        unconfirmed=unconfirmed,
     )
     return row.id
 
@@ -82,8 +93,8 @@ def test_the_current_finding_is_the_newest_revision(path: Path) -> None:
     assert journal.current(series_id) == record(2, Outcome.NOT_FLAGGED)
     assert [one.revision for one in reader.records()] == [2]
     assert [one.revision for one in reader.revisions(UID)] == [1, 2]
-    assert journal.has_reading(series_id, "key1")
-    assert not journal.has_reading(series_id, "key3")
+    assert journal.reading(series_id, "key1") is not None
+    assert journal.reading(series_id, "key3") is None
 
 
 def test_counts_are_of_current_findings(path: Path) -> None:
@@ -141,9 +152,61 @@ def test_a_journal_of_a_newer_version_is_refused_unless_it_can_be_read(path: Pat
         Journal(path)
 
 
+def test_a_journal_with_broken_pages_is_refused(path: Path) -> None:
+    journal = Journal(path)
+    for number in range(50):
+        journal.series(f"1.2.3.{number}", "1.2")
+    journal.close()
+    content = bytearray(path.read_bytes())
+    content[4096 * 3 : 4096 * 12] = b"\xff" * (4096 * 9)
+    path.write_bytes(content)
+    with pytest.raises(JournalDamaged, match="is damaged: run scanlight rebuild"):
+        Journal(path)
+
+
+def test_a_journal_of_the_version_before_is_brought_up_and_a_copy_kept(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.executescript(MIGRATIONS[0])
+        db.execute("PRAGMA user_version = 1")
+        db.execute("INSERT INTO series (subject, first_seen_at) VALUES ('1.2.3', '2026')")
+    with pytest.raises(JournalError, match="older version"):
+        JournalReader(path)
+    assert Journal(path).series("1.2.3", None).id == 1
+    with sqlite3.connect(path.with_suffix(".v1.bak")) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert db.execute("SELECT subject FROM series").fetchall() == [("1.2.3",)]
+
+
+def test_a_reading_is_confirmed_by_the_next_known_answers_unless_it_is_to_be_read_again(path: Path) -> None:
+    journal = Journal(path)
+    end(journal, 1, unconfirmed=True)
+    assert journal.unconfirmed() == [UID]
+    assert journal.try_again([UID, "1.9"], "2026-01-02T00:00:00.000Z") == 1
+    journal.confirm("2026-01-02T00:00:01.000Z")
+    reader = JournalReader(path)
+    assert reader.records()[0].confirmed_at is None
+    end(journal, 2, unconfirmed=True)
+    assert [one.confirmed_at for one in reader.revisions(UID)] == [None, None]
+    journal.confirm("2026-01-02T00:00:02.000Z")
+    assert [one.confirmed_at for one in reader.revisions(UID)] == [None, "2026-01-02T00:00:02.000Z"]
+    assert journal.unconfirmed() == []
+
+
+def test_files_from_before_the_installation_are_known_and_wait_for_their_series(path: Path) -> None:
+    journal = Journal(path)
+    old = [KnownFile(f"/export/{n:04}.dcm", FileIdentity(n, n, n), BACKLOG, None) for n in range(1200)]
+    journal.add_files(old)
+    assert {one.path for one in Journal(path).known_files()} == {one.path for one in old}
+    first = journal.backlog(2)
+    assert first == [Arrival(Path(one.path), one.identity) for one in old[:2]]
+    journal.add_files([replace(old[0], kind="before_installation"), replace(old[1], kind="other")])
+    assert first[0] not in journal.backlog(2000)
+    assert len(journal.backlog(2000)) == 1198
+
+
 def test_a_journal_that_is_none_is_refused(path: Path) -> None:
     path.write_bytes(b"this is no database, but long enough to look like one" * 100)
-    with pytest.raises(JournalError, match="cannot be opened"):
+    with pytest.raises(JournalError, match="is damaged: run scanlight rebuild"):
         Journal(path)
     with pytest.raises(JournalError, match="no readable journal"):
         JournalReader(path.with_name("missing.db"))
@@ -171,9 +234,25 @@ def test_a_parked_series_is_put_off_until_a_success(path: Path) -> None:
     for times in (1, 2):
         journal.end(row.id, [], [], next_try_at="2026-01-01T00:00:00.000Z")
         assert journal.series(UID, "1.2").parked == times
-    assert [one.subject for one in journal.due_tries("2026-01-01T00:00:00.001Z")] == [UID]
-    assert journal.due_tries("2025-12-31T23:59:59.999Z") == []
+    due = journal.due_tries("2026-01-01T00:00:00.001Z", "2026-01-02T00:00:00.000Z", 10)
+    assert [one.subject for one in due] == [UID]
+    assert journal.due_tries("2025-12-31T23:59:59.999Z", "2026-01-01T23:59:59.999Z", 10) == []
     journal.reopen(row.id)
-    assert journal.due_tries("2027-01-01T00:00:00.000Z") == []
+    assert journal.due_tries("2027-01-01T00:00:00.000Z", "2027-01-02T00:00:00.000Z", 10) == []
     journal.settle_try(row.id, success=True)
     assert journal.series(UID, "1.2").parked == 0
+
+
+def test_a_clock_that_was_set_back_neither_holds_up_a_try_nor_turns_the_deliveries_round(path: Path) -> None:
+    journal = Journal(path)
+    row = journal.series(UID, "1.2")
+    journal.end(row.id, [], [], next_try_at="2099-01-01T00:00:00.000Z")
+    due = journal.due_tries("2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z", 10)
+    assert [one.subject for one in due] == [UID]
+
+    for revision in (1, 2):
+        finding = record(revision), str(revision), [("results", f"r{revision}")]
+        journal.end(row.id, [], [], finding=finding)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE delivery SET queued_at = '2000-01-01T00:00:00.000Z' WHERE name = 'r2'")
+    assert [one.name for one in journal.open_deliveries()] == ["r1", "r2"]

@@ -14,6 +14,7 @@ from appliance.imaging.slices import read_slice
 from appliance.known_answers import SERIES, AnswersWrong, KnownAnswers, expected_of
 from appliance.reading import rules_for
 from appliance.records import Slice, SlicePlan
+from appliance.state_disk import StateDisk
 from engines.bundle import default_model
 from engines.protocol import Engine
 from engines.runner import open_engine
@@ -32,7 +33,7 @@ def answers(engine: Engine, kept: Path, fault: Fault = lambda one: one) -> Known
     def read_slices(paths: Sequence[Path], plan: SlicePlan) -> list[Slice]:
         return [fault(read_slice(path, plan)) for path in paths]
 
-    return KnownAnswers(engine, rules_for(engine.spec), read_slices, kept)
+    return KnownAnswers(engine, rules_for(engine.spec), read_slices, kept, StateDisk())
 
 
 def scaled(one: Slice) -> Slice:

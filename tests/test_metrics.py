@@ -78,10 +78,12 @@ def test_exposition_is_valid_in_both_formats(metrics: CollectorRegistry) -> None
 def test_counters_add_up_events_scrape_by_scrape(journal: Journal, metrics: CollectorRegistry) -> None:
     missing = {"outcome": "not_analysed", "reason": "missing_slice"}
     assert value(metrics, "series_total", **missing) == 0
-    journal.add_events([Event("series", "not_analysed", "missing_slice"), Event("files", "slice", value=120)])
+    journal.add_files(
+        [], [Event("series", "not_analysed", "missing_slice"), Event("files", "slice", value=120)]
+    )
     assert value(metrics, "series_total", **missing) == 1
     assert value(metrics, "files_total", kind="slice") == 120
-    journal.add_events([Event("series", "not_analysed", "missing_slice"), Event("series", "flagged")])
+    journal.add_files([], [Event("series", "not_analysed", "missing_slice"), Event("series", "flagged")])
     assert value(metrics, "series_total", **missing) == 2
     assert value(metrics, "series_total", outcome="flagged", reason="") == 1
     assert value(metrics, "files_total", kind="slice") == 120
@@ -104,7 +106,7 @@ def test_what_has_not_happened_yet_is_zero(metrics: CollectorRegistry) -> None:
 def test_a_probability_falls_into_its_bucket(
     journal: Journal, metrics: CollectorRegistry, probability: float, bucket: str
 ) -> None:
-    journal.add_events([Event("probability", value=probability)])
+    journal.add_files([], [Event("probability", value=probability)])
     below = str(round(float(bucket) - 0.05, 2))
     assert value(metrics, "probability_bucket", le=bucket) == 1
     assert value(metrics, "probability_bucket", le=below) in (0, None)
@@ -112,12 +114,13 @@ def test_a_probability_falls_into_its_bucket(
 
 
 def test_durations_are_seconds(journal: Journal, metrics: CollectorRegistry) -> None:
-    journal.add_events(
+    journal.add_files(
+        [],
         [
             Event("stage_duration", "infer", value=0.3),
             Event("stage_duration", "infer", value=100.0),
             Event("last_slice_to_flag", value=4.0),
-        ]
+        ],
     )
     assert value(metrics, "stage_duration_seconds_bucket", stage="infer", le="0.25") == 0
     assert value(metrics, "stage_duration_seconds_bucket", stage="infer", le="0.5") == 1
@@ -128,13 +131,14 @@ def test_durations_are_seconds(journal: Journal, metrics: CollectorRegistry) -> 
 
 
 def test_labels_are_bounded(journal: Journal, metrics: CollectorRegistry) -> None:
-    journal.add_events(
+    journal.add_files(
+        [],
         [
             *(Event("files", f"kind {n}") for n in range(50)),
             *(Event("series", f"outcome {n}", f"reason {n}") for n in range(50)),
             *(Event("stage_duration", f"stage {n}", value=1) for n in range(50)),
             Event("of a newer version", "label"),
-        ]
+        ],
     )
     text = generate_latest(metrics).decode()
     assert value(metrics, "files_total", kind="other") == 50
@@ -145,7 +149,7 @@ def test_labels_are_bounded(journal: Journal, metrics: CollectorRegistry) -> Non
 
 
 def test_counters_go_on_in_a_new_process(journal: Journal, metrics: CollectorRegistry) -> None:
-    journal.add_events([Event("completed", "quiet")] * 3 + [Event("probability", value=0.7)])
+    journal.add_files([], [Event("completed", "quiet")] * 3 + [Event("probability", value=0.7)])
     assert value(metrics, "completed_total", by="quiet") == 3
     journal.close()
     script = (

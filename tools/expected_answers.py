@@ -15,6 +15,7 @@ from appliance.imaging.slices import read_slice
 from appliance.known_answers import SERIES, Answer, KnownAnswers
 from appliance.reading import rules_for
 from appliance.records import Slice, SlicePlan
+from appliance.state_disk import StateDisk
 from engines.bundle import default_model, load_model
 from engines.runner import open_engine
 
@@ -22,7 +23,7 @@ from engines.runner import open_engine
 def expected() -> dict[str, object]:
     """The content of the file. Digests are left to each machine: the last bits of a mean may differ."""
     engine = open_engine(load_model(default_model()))
-    answers = KnownAnswers(engine, rules_for(engine.spec), _read_slices, Path()).compute()
+    answers = KnownAnswers(engine, rules_for(engine.spec), _read_slices, Path(), StateDisk()).compute()
     return {
         "model": engine.digest,
         "imaging_version": IMAGING_VERSION,

@@ -33,7 +33,7 @@ def list_series(
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many of the newest.")] = None,
 ) -> None:
     """List the current finding of each series, newest first, and before them what is in flight."""
-    reader = _open(config, state)
+    reader = open_journal(state_folder(config, state))
     records = [*reader.in_flight(), *reader.records(limit or -1)]
     if as_json:
         for record in records:
@@ -49,7 +49,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show a series with all its revisions, oldest first. Exit 1 when none fits, or more than one."""
-    reader = _open(config, state)
+    reader = open_journal(state_folder(config, state))
     subjects = reader.subjects_ending_with(series)
     if len(subjects) != 1:
         fits = "no series" if not subjects else f"{len(subjects)} series"
@@ -62,9 +62,18 @@ def show(
         )
 
 
-def _open(config: Path, state: Path | None) -> JournalReader:
+def state_folder(config: Path, state: Path | None) -> StateFolder:
+    """The daemon's state folder, by its configuration or by itself."""
     try:
-        return JournalReader(StateFolder(state or load(config).state_folder).journal)
-    except (ConfigError, JournalError) as error:
+        return StateFolder(state or load(config).state_folder)
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(USAGE) from None
+
+
+def open_journal(folder: StateFolder) -> JournalReader:
+    try:
+        return JournalReader(folder.journal)
+    except JournalError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(USAGE) from None

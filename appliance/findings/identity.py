@@ -37,6 +37,11 @@ def reading_key(
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
 
+def repeated_key(reading_key: str, moment: str) -> str:
+    """The key of a reading that was repeated at that time and came out differently than the first."""
+    return hashlib.sha256(f"{reading_key} {moment}".encode()).hexdigest()
+
+
 def file_stem(subject: str) -> str:
     """A series UID as it may stand in a file name (PS3.5 9.1: digits and dots, at most 64 characters).
 

@@ -8,22 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
-from appliance import durable
 from appliance.records import Float32, Volume
+from appliance.state_disk import StateDisk
 
 
 class ObjectStore:
     """A folder of immutable files named by content. An object is on the disk before the journal names it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: StateDisk) -> None:
         self._folder = folder
+        self._disk = disk
 
     def put(self, content: bytes, suffix: str) -> str:
-        """Store bytes and return their name. Raises OSError."""
+        """Store bytes and return their name, as soon as the disk takes them. Raises OSError or GivenUp."""
         name = hashlib.sha256(content).hexdigest() + suffix
         path = self._folder / name
         if not path.exists():
-            durable.write(path, content)
+            self._disk.write(path, content)
         return name
 
     def get(self, name: str) -> bytes:

@@ -22,11 +22,15 @@ from appliance.imaging.pixels import Hounsfield, PixelsRefused, check, decode, h
 from appliance.imaging.resample import covering, resample
 from appliance.records import Arrival, FileIdentity, Float32, Header, Slice, SlicePlan
 
-__all__ = ["AIR_HU", "NotDicom", "Unreadable", "read_slice", "without_padding"]
+__all__ = ["AIR_HU", "ChangedMeanwhile", "NotDicom", "Unreadable", "read_slice", "without_padding"]
 
 Float64 = npt.NDArray[np.float64]
 
 AIR_HU = -1024
+
+
+class ChangedMeanwhile(Exception):
+    """The file is not the one any more that was opened: what was read may be half of each."""
 
 
 def read_slice(path: Path, plan: SlicePlan) -> Slice:
@@ -34,7 +38,8 @@ def read_slice(path: Path, plan: SlicePlan) -> Slice:
 
     A header that is fine with pixels that are not gives a Slice with a `problem`. Raises NotDicom for what is
     no DICOM instance and does not claim to be one, Unreadable for what claims to be and cannot be parsed to
-    its identity, and OSError as opening and reading do.
+    its identity, ChangedMeanwhile for what is written while it is read, and OSError as opening and reading
+    do.
     """
     began = time.perf_counter()
     # Neither a pipe that somebody put there nor a slow device may block the worker.
@@ -48,16 +53,17 @@ def read_slice(path: Path, plan: SlicePlan) -> Slice:
         file.seek(0)
         instance = read_header(file)
         read = Slice(
-            arrival=Arrival(path, FileIdentity.of(status)),
+            arrival=Arrival.of(path, status),
             header=instance.header,
             content_sha256=_content(instance.header, None),
         )
-        if not plan.pixels:
-            return read
-        try:
-            read = _with_pixels(read, instance, plan)
-        except PixelsRefused as refused:
-            read = replace(read, problem=refused.problem)
+        if plan.pixels:
+            try:
+                read = _with_pixels(read, instance, plan)
+            except PixelsRefused as refused:
+                read = replace(read, problem=refused.problem)
+    if FileIdentity.of(path.stat()) != read.arrival.identity:
+        raise ChangedMeanwhile(path)
     return replace(read, parse_ms=(time.perf_counter() - began) * 1e3)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from appliance import logs
 from appliance.imaging.isolation import SlicePool, WorkerLost
-from appliance.imaging.slices import NotDicom, Unreadable
+from appliance.imaging.slices import ChangedMeanwhile, NotDicom, Unreadable
 from appliance.intake import folder
 from appliance.intake.parsing import Parse, Parsed, ParseQueue
 from appliance.intake.watch import FilesSeen
@@ -20,8 +20,7 @@ from appliance.records import Arrival, Problem, Slice, SlicePlan
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SliceTaken:
-    """A whole file that belongs to a series. `old`: it lay in the folder before the installation, and only
-    its header was read."""
+    """A whole file that belongs to a series. `old`: of before the installation, its header alone was read."""
 
     slice: Slice
     seen_at: float
@@ -36,16 +35,36 @@ class FilePassed:
 
 
 @dataclass(frozen=True, slots=True)
+class FileLeft:
+    """A file from before the installation that names no series."""
+
+    arrival: Arrival
+
+
+@dataclass(frozen=True, slots=True)
+class FileGone:
+    """A file that was told of is not there any more."""
+
+    arrival: Arrival
+
+
+@dataclass(frozen=True, slots=True)
 class FileLost:
     """A file whose worker was lost while reading it; it is tried again."""
 
     reason: Reason
 
 
+Became = SliceTaken | FilePassed | FileLeft | FileGone | FileLost
+
+
 @dataclass(frozen=True, slots=True)
 class _Bad:
+    """`first` is when the file was first seen like that, `since` when it last changed."""
+
     arrival: Arrival
     problem: Problem
+    first: float
     since: float
 
 
@@ -83,26 +102,40 @@ class IntakeDesk:
         """Whether a file of these folders that was seen until then is not read yet."""
         return self._parsing.blocks(folders, until)
 
+    def awaits(self, folders: set[Path], until: float) -> bool:
+        """Whether a file of these folders that was seen until then is given time to become whole."""
+        return any(bad.first <= until and path.parent in folders for path, bad in self._bad.items())
+
     def holds(self, path: Path) -> bool:
         """Whether the file at a path is on its way, or given time to become whole."""
         return path in self._bad or self._parsing.holds(path)
 
-    def seen(self, files: FilesSeen) -> None:
-        """Take in new or changed files."""
+    def seen(self, files: FilesSeen) -> list[Arrival]:
+        """Take in new or changed files; returns those from before the installation, which are not."""
+        old = []
         for arrival in files.arrivals:
-            self._bad.pop(arrival.path, None)
-            old = files.lay_there and arrival.identity.mtime_ns < (self._old_before_ns or 0)
-            self._parsing.add(Parse(arrival, files.at, self._headers_only if old else self._plan))
+            if files.lay_there and arrival.identity.mtime_ns < (self._old_before_ns or 0):
+                old.append(arrival)
+            else:
+                self._parsing.add(Parse(arrival, files.at, self._plan, lay_there=files.lay_there))
+        return old
+
+    def read_header(self, arrival: Arrival) -> None:
+        """Name the series of a file from before the installation, behind everything else."""
+        self._parsing.add(Parse(arrival, time.monotonic(), self._headers_only, old=True))
 
     def read_again(self, arrival: Arrival, seen_at: float, *, tries: int = 0) -> None:
         """Read a file although it was read before."""
         self._parsing.add(Parse(arrival, seen_at, self._plan, tries))
 
-    def parsed(self, done: Parsed) -> SliceTaken | FilePassed | FileLost | None:
+    def parsed(self, done: Parsed) -> Became | None:  # noqa: PLR0911
         """What a worker made of a file; None while there is nothing to do but wait."""
         if not self._parsing.settle(done):
             return None
         parse, result = done.parse, done.result
+        bad = self._bad.pop(parse.arrival.path, None)
+        if parse.old and not isinstance(result, Slice | NotDicom):
+            return FileLeft(parse.arrival)
         match result:
             case Slice():
                 return self._slice(parse, result)
@@ -112,10 +145,13 @@ class IntakeDesk:
                 return self._worker_lost(parse, result.problem)
             case FileNotFoundError():
                 logs.event("file_vanished")
+                return FileGone(parse.arrival)
+            case ChangedMeanwhile():
+                self.read_again(parse.arrival, time.monotonic())
             case Unreadable():
-                self._put_aside(parse, result.problem)
+                self._put_aside(parse, result.problem, bad)
             case OSError():
-                self._put_aside(parse, folder.unreadable(result))
+                self._put_aside(parse, folder.unreadable(result), bad)
             case _:
                 logs.crash("reading_a_file_failed", result)
                 self._put_aside(
@@ -124,32 +160,34 @@ class IntakeDesk:
                         Reason.INTERNAL_ERROR,
                         "Reading the file failed inside Scanlight: report it, with the log.",
                     ),
+                    bad,
                 )
         return None
 
     def overdue(self, now: float, after_s: float) -> list[tuple[Arrival, Problem]]:
         """The bad files that did not change for so long; from now on they are bad for good."""
-        due = [bad for bad in self._bad.values() if now - bad.since >= after_s]
+        due = [
+            bad
+            for path, bad in self._bad.items()
+            if now - bad.since >= after_s and not self._parsing.holds(path)
+        ]
         for bad in due:
             del self._bad[bad.arrival.path]
         return [(bad.arrival, bad.problem) for bad in due]
 
-    def _put_aside(self, parse: Parse, problem: Problem) -> None:
+    def _put_aside(self, parse: Parse, problem: Problem, before: _Bad | None) -> None:
         """The file may not be whole yet."""
-        self._bad[parse.arrival.path] = _Bad(parse.arrival, problem, parse.seen_at)
+        first = before.first if before else parse.seen_at
+        self._bad[parse.arrival.path] = _Bad(parse.arrival, problem, first, parse.seen_at)
 
-    def _slice(self, parse: Parse, one: Slice) -> SliceTaken | None:
-        current = folder.arrival(parse.arrival.path)
-        if current is None:
-            logs.event("file_vanished")
-            return None
-        if current.identity != one.arrival.identity:
-            self.read_again(current, time.monotonic())
-            return None
-        lost = self._lost.pop(current.path, None)
+    def _slice(self, parse: Parse, one: Slice) -> Became:
+        if parse.old and one.arrival.identity != parse.arrival.identity:
+            # Another file by now, of which the watch tells as of any other.
+            return FileLeft(parse.arrival)
+        lost = self._lost.pop(one.arrival.path, None)
         if lost is not None:
-            return SliceTaken(replace(one, problem=lost), parse.seen_at, old=False)
-        return SliceTaken(one, parse.seen_at, old=not parse.plan.pixels)
+            one = replace(one, problem=lost)
+        return SliceTaken(one, parse.seen_at, parse.old)
 
     def _worker_lost(self, parse: Parse, problem: Problem) -> FileLost:
         """Try again behind everything that is new; in the end read the header alone, to name the series."""
@@ -161,5 +199,5 @@ class IntakeDesk:
             self._lost[path] = problem
             self._parsing.add(replace(parse, plan=self._headers_only, tries=self._tries))
         else:
-            self._put_aside(parse, self._lost.pop(path))
+            self._put_aside(parse, self._lost.pop(path), None)
         return FileLost(problem.reason)

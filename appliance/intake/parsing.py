@@ -1,4 +1,8 @@
-"""Files on their way through the worker processes: first come first read, second tries after first ones."""
+"""Files on their way through the worker processes.
+
+What arrives now is read in its order, before what lay there already, newest first, and that before second
+tries and what needs no reading. Each of them gets a share, so that none waits for ever.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,27 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from appliance.imaging.isolation import SlicePool
+from appliance.intake.newest_first import NewestFirst
 from appliance.records import Arrival, Slice, SlicePlan
 
 
 @dataclass(frozen=True, slots=True)
 class Parse:
-    """A file to read. `seen_at` is when it was told of, `tries` how often its worker was lost."""
+    """A file to read. `seen_at` is when it was told of, `tries` how often its worker was lost.
+
+    `lay_there`: before this process. `old`: before the installation, so that only its header is read.
+    """
 
     arrival: Arrival
     seen_at: float
     plan: SlicePlan
     tries: int = 0
+    lay_there: bool = False
+    old: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +49,15 @@ class ParseQueue:
         self._pool = pool
         self._limit = limit
         self._post = post
-        self._queues: tuple[deque[Parse], deque[Parse]] = (deque(), deque())
+        self._now: deque[Parse] = deque()
+        self._before: NewestFirst[Parse] = NewestFirst()
+        self._later: deque[Parse] = deque()
+        self._turn = count(1)
         self._running = 0
         self._open: dict[Path, dict[Path, Parse]] = {}
 
     def __len__(self) -> int:
-        return self._running + sum(len(queue) for queue in self._queues)
+        return self._running + len(self._now) + len(self._before) + len(self._later)
 
     def add(self, parse: Parse) -> None:
         """Read a file, or read it again because it changed: then only the newer reading counts."""
@@ -51,7 +65,12 @@ class ParseQueue:
         folder = self._open.setdefault(path.parent, {})
         folder.pop(path, None)
         folder[path] = parse
-        self._queues[1 if parse.tries or not parse.plan.pixels else 0].append(parse)
+        if parse.tries or parse.old:
+            self._later.append(parse)
+        elif parse.lay_there:
+            self._before.put(parse.arrival.identity.mtime_ns, parse)
+        else:
+            self._now.append(parse)
         self._fill()
 
     def settle(self, parsed: Parsed) -> bool:
@@ -83,7 +102,7 @@ class ParseQueue:
 
     def _fill(self) -> None:
         while self._running < self._limit:
-            parse = next((queue.popleft() for queue in self._queues if queue), None)
+            parse = self._next()
             if parse is None:
                 return
             folder = self._open.get(parse.arrival.path.parent, {})
@@ -92,6 +111,14 @@ class ParseQueue:
             self._running += 1
             future = self._pool.submit(parse.arrival.path, parse.plan)
             future.add_done_callback(partial(self._done, parse))
+
+    def _next(self) -> Parse | None:
+        turn = next(self._turn)
+        if self._later and (turn % 16 == 0 or not (self._now or self._before)):
+            return self._later.popleft()
+        if self._before and (turn % 4 == 0 or not self._now):
+            return self._before.pop()
+        return self._now.popleft() if self._now else None
 
     def _done(self, parse: Parse, future: Future[Slice]) -> None:
         if not future.cancelled():

@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from appliance.control import Command, Retry
 from appliance.facts import Board
 from appliance.faults import reach
 from appliance.journal import Event, JournalReader
@@ -68,11 +69,19 @@ class _Journal:
             self._reader.close()
 
 
-def create_app(board: Board, journal: Path, heartbeat_limit_s: float = 10) -> Starlette:
+def create_app(
+    board: Board,
+    journal: Path,
+    died: Callable[[BaseException], None],
+    *,
+    command: Callable[[Command], None] | None = None,
+    heartbeat_limit_s: float = 10,
+) -> Starlette:
     """The page, the API and `/metrics`.
 
     `board` is where the main loop publishes its facts; without a new publication for `heartbeat_limit_s` the
-    loop counts as stalled.
+    loop counts as stalled. `died` is told what ended a task behind the requests. With a `command`, people may
+    also ask for something: that is for the control socket.
     """
     observer = Observer(board, heartbeat_limit_s)
     reader = _Journal(journal)
@@ -106,8 +115,19 @@ def create_app(board: Board, journal: Path, heartbeat_limit_s: float = 10) -> St
     async def readyz(request: Request) -> Response:
         return _probe(why_not_ready(observer.facts()))
 
+    async def api_retry(request: Request) -> Response:
+        """`subjects`: the series to read once more, as the journal names them."""
+        assert command is not None
+        try:
+            asked = Retry(tuple(str(one) for one in (await request.json())["subjects"]))
+        except (ValueError, KeyError, TypeError):
+            return JSONResponse({"error": 'Expected {"subjects": [...]}.'}, 400)
+        command(asked)
+        return JSONResponse({"series": await asyncio.wrap_future(asked.done)})
+
     return _application(
         [
+            *([Route("/api/retry", api_retry, methods=["POST"])] if command else []),
             *(Route(path, _static(name, media_type)) for path, (name, media_type) in STATIC.items()),
             Route("/api/status", api_status),
             Route("/api/series", api_series),
@@ -118,10 +138,13 @@ def create_app(board: Board, journal: Path, heartbeat_limit_s: float = 10) -> St
         ],
         observer,
         reader,
+        died,
     )
 
 
-def create_metrics_app(board: Board, journal: Path, heartbeat_limit_s: float = 10) -> Starlette:
+def create_metrics_app(
+    board: Board, journal: Path, died: Callable[[BaseException], None], *, heartbeat_limit_s: float = 10
+) -> Starlette:
     """`/metrics` alone, for an address that Prometheus can reach while the page stays on loopback."""
     observer = Observer(board, heartbeat_limit_s)
     reader = _Journal(journal)
@@ -130,15 +153,21 @@ def create_metrics_app(board: Board, journal: Path, heartbeat_limit_s: float = 1
         [Route("/metrics", _scrape(registry(observer.facts, reader.events_after)))],
         observer,
         reader,
+        died,
     )
 
 
-def _application(routes: list[Route], observer: Observer, reader: _Journal) -> Starlette:
+def _application(
+    routes: list[Route], observer: Observer, reader: _Journal, died: Callable[[BaseException], None]
+) -> Starlette:
     async def look_often() -> None:
-        while True:
-            reach("web.looked")
-            observer.look()
-            await asyncio.sleep(LOOK_S)
+        try:
+            while True:
+                reach("web.looked")
+                observer.look()
+                await asyncio.sleep(LOOK_S)
+        except Exception as error:
+            died(error)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

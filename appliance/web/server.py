@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 import threading
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
 
-STOP_S = 3.0
+from appliance.control import short_path
 
 
 class WebError(Exception):
@@ -29,16 +30,13 @@ class _Server(uvicorn.Server):
 
 
 class WebServer:
-    """Serves an application in a thread of its own.
+    """Serves an application on a listening socket, in a thread of its own.
 
-    The constructor binds the address, so that one in use is found before anything else starts; raises
-    WebError. Port 0 takes a free one, which `port` tells. A server that ends by itself raises in its thread.
+    A server that ends by itself raises in its thread.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
-        self.host = host.strip("[]")
-        self._socket = _listen(self.host, port)
-        self.port = int(self._socket.getsockname()[1])
+    def __init__(self, app: ASGIApp, listening: socket.socket) -> None:
+        self._socket = listening
         # The log of requests would hold addresses, and with them UIDs.
         config = uvicorn.Config(
             app,
@@ -56,11 +54,6 @@ class WebServer:
         self._server = _Server(config)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
 
-    @property
-    def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}/"
-
     def start(self) -> None:
         """Returns when requests are answered; raises WebError when the application does not start."""
         self._thread.start()
@@ -68,11 +61,14 @@ class WebServer:
         if not self._server.started:
             raise WebError("The status page does not start: see the log.")
 
-    def stop(self) -> None:
-        """Ends open requests and the thread, within a few seconds; also before `start`."""
+    def ask_to_stop(self) -> None:
+        """Takes no more requests, and ends those that are open after a second."""
         self._server.should_exit = True
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of the thread, also before `start`."""
         if self._thread.is_alive():
-            self._thread.join(STOP_S)
+            self._thread.join(seconds)
         self._socket.close()
 
     def _run(self) -> None:
@@ -87,13 +83,30 @@ class WebServer:
             raise WebError("The web server ended by itself.")
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket: one that is only bound would not keep a second process off."""
+def tcp(host: str, port: int) -> socket.socket:
+    """A listening socket: one that is only bound would not keep a second process off. Raises WebError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         raise WebError(_sentence(host, port, error)) from error
+
+
+def unix(path: Path) -> socket.socket:
+    """A listening Unix socket for its owner and group, in place of one that was left. Raises WebError."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        with short_path(path) as address:
+            listening.bind(address)
+        path.chmod(0o660)
+        listening.listen()
+    except OSError as error:
+        listening.close()
+        raise WebError(
+            f"The socket {path} cannot be opened ({error.strerror}): check the state folder."
+        ) from error
+    return listening
 
 
 def _sentence(host: str, port: int, error: OSError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +12,19 @@ import pytest
 from poison import PoisonPool
 
 from appliance.intake import folder
-from appliance.intake.desk import FileLost, FilePassed, IntakeDesk, SliceTaken
+from appliance.intake.desk import (
+    Became,
+    FileGone,
+    FileLeft,
+    FileLost,
+    FilePassed,
+    IntakeDesk,
+    SliceTaken,
+)
 from appliance.intake.parsing import Parsed
 from appliance.intake.watch import FilesSeen
 from appliance.reasons import Reason
-from appliance.records import SlicePlan
+from appliance.records import Arrival, SlicePlan
 
 PLAN = SlicePlan(in_plane_mm=(3.2, 3.2), grid=(128, 128))
 TRIES = 3
@@ -26,11 +35,11 @@ class Desk:
         self.posted: queue.Queue[Parsed] = queue.Queue()
         self.desk = IntakeDesk(pool, 1, PLAN, self.posted.put, tries=TRIES, old_before_ns=old_before_ns)
 
-    def see(self, *paths: Path, lay_there: bool = False) -> None:
+    def see(self, *paths: Path, lay_there: bool = False) -> list[Arrival]:
         arrivals = tuple(one for one in map(folder.arrival, paths) if one)
-        self.desk.seen(FilesSeen(arrivals, time.monotonic(), lay_there))
+        return self.desk.seen(FilesSeen(arrivals, time.monotonic(), lay_there))
 
-    def results(self) -> list[SliceTaken | FilePassed | FileLost]:
+    def results(self) -> list[Became]:
         found = []
         while len(self.desk):
             result = self.desk.parsed(self.posted.get(timeout=30))
@@ -73,13 +82,13 @@ def test_a_poisoned_file_is_tried_behind_the_others_and_named_in_the_end(
 def test_a_file_that_changed_while_it_was_read_counts_as_it_is_now(
     pool: PoisonPool, small_chest: SmallChest, tmp_path: Path
 ) -> None:
-    path = copy(small_chest("clear")[0], tmp_path / "a.dcm")
+    path = copy(small_chest("clear")[0], tmp_path / "meddle-1.dcm")
     desk = Desk(pool)
     desk.see(path)
-    copy(small_chest("clear")[1], path)
     (taken,) = desk.results()
     assert isinstance(taken, SliceTaken)
     assert taken.slice.arrival == folder.arrival(path)
+    assert len(pool.submitted) == 2
 
 
 def test_a_bad_file_is_given_time_and_forgiven_when_it_changes(
@@ -113,12 +122,43 @@ def test_of_an_old_file_only_the_header_is_read(
     pool: PoisonPool, small_chest: SmallChest, tmp_path: Path
 ) -> None:
     path = copy(small_chest("clear")[0], tmp_path / "crash-if-pixels-are-read.dcm")
+    bad, changed = tmp_path / "bad.dcm", copy(small_chest("clear")[1], tmp_path / "changed.dcm")
+    bad.write_text("no DICOM")
     desk = Desk(pool, old_before_ns=time.time_ns() + 1e12)
-    desk.see(path, lay_there=True)
-    (taken,) = desk.results()
+    old = desk.see(path, bad, changed, lay_there=True)
+    assert [one.path for one in old] == [path, bad, changed]
+    assert pool.submitted == []
+    os.utime(changed)
+    for one in old:
+        desk.desk.read_header(one)
+    taken, *left = desk.results()
     assert isinstance(taken, SliceTaken)
     assert taken.old
     assert taken.slice.plane is None
+    assert left == [FileLeft(old[1]), FileLeft(old[2])]
+    assert desk.desk.overdue(time.monotonic() + 100, after_s=60) == []
+
+
+def test_what_arrives_now_goes_before_what_lay_there_which_still_gets_a_share(
+    pool: PoisonPool, small_chest: SmallChest, tmp_path: Path
+) -> None:
+    files = small_chest("clear")
+    lay_there = [copy(file, tmp_path / f"old-{n:02}.dcm") for n, file in enumerate(files[:12])]
+    for n, path in enumerate(lay_there):
+        os.utime(path, (1000 + n, 1000 + n))
+    now = [copy(file, tmp_path / f"now-{n:02}.dcm") for n, file in enumerate(files[:24])]
+    desk = Desk(pool)
+    desk.see(*lay_there, lay_there=True)
+    desk.see(*now)
+    desk.results()
+    order = pool.submitted[2:]
+    arrived = [name for name in order if name.startswith("now")]
+    assert arrived == sorted(arrived)
+    first = order[: order.index("now-23.dcm")]
+    assert 6 <= sum(name.startswith("old") for name in first) <= 9, "one of four"
+    backlog = [name for name in order if name.startswith("old")]
+    assert backlog.index("old-09.dcm") < backlog.index("old-04.dcm"), "the newest first"
+    assert "old-02.dcm" in backlog[:4], "and now and then the oldest of those that wait"
 
 
 def test_files_that_wait_block_their_folder_until_they_were_seen(
@@ -135,7 +175,7 @@ def test_files_that_wait_block_their_folder_until_they_were_seen(
     assert not desk.desk.blocks({tmp_path}, time.monotonic())
 
 
-def test_a_file_that_is_none_of_ours_passes_and_one_that_vanished_is_nothing(
+def test_a_file_that_is_none_of_ours_passes_and_one_that_vanished_is_told_of(
     pool: PoisonPool, tmp_path: Path
 ) -> None:
     note, gone = tmp_path / "note.txt", tmp_path / "gone.dcm"
@@ -145,6 +185,8 @@ def test_a_file_that_is_none_of_ours_passes_and_one_that_vanished_is_nothing(
     arrivals = tuple(one for one in map(folder.arrival, (note, gone)) if one)
     gone.unlink()
     desk.desk.seen(FilesSeen(arrivals, time.monotonic()))
-    (passed,) = desk.results()
+    passed, vanished = desk.results()
     assert isinstance(passed, FilePassed)
     assert passed.arrival.path == note
+    assert isinstance(vanished, FileGone)
+    assert vanished.arrival.path == gone

@@ -7,10 +7,10 @@ import httpx
 import pytest
 from sample_facts import ready
 from sample_journal import ENDED, IN_FLIGHT, LiveBoard, record_end
+from served import Served, died
 
 from appliance.journal import Journal
 from appliance.web.app import create_app
-from appliance.web.server import WebServer
 
 
 @pytest.fixture
@@ -31,14 +31,14 @@ def board() -> LiveBoard:
 
 
 @pytest.fixture
-def server(board: LiveBoard, journal: Journal) -> Iterator[WebServer]:
-    server = WebServer(create_app(board, journal.path), "127.0.0.1", 0)
+def server(board: LiveBoard, journal: Journal) -> Iterator[Served]:
+    server = Served(create_app(board, journal.path, died), "127.0.0.1", 0)
     server.start()
     yield server
     server.stop()
 
 
 @pytest.fixture
-def client(server: WebServer) -> Iterator[httpx.Client]:
+def client(server: Served) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=10) as client:
         yield client

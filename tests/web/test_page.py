@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from chromium import Chromium
 from sample_journal import ENDED, PATIENT_FILE, LiveBoard
+from served import Served
 
 from appliance.facts import InProgress
-from appliance.web.server import WebServer
 
 PROGRAM = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -34,7 +34,7 @@ def browser(tmp_path: Path) -> Iterator[Chromium]:
 
 
 @pytest.fixture
-def page(browser: Chromium, server: WebServer, board: LiveBoard) -> Iterator[Chromium]:
+def page(browser: Chromium, server: Served, board: LiveBoard) -> Iterator[Chromium]:
     """The page of an appliance whose main loop moves."""
     stop = threading.Event()
 
@@ -92,11 +92,11 @@ def test_findings_say_what_and_why_and_no_patient_data(page: Chromium) -> None:
     assert page.complaints() == []
 
 
-def test_a_dead_daemon_is_no_signal_until_it_answers_again(page: Chromium, server: WebServer) -> None:
+def test_a_dead_daemon_is_no_signal_until_it_answers_again(page: Chromium, server: Served) -> None:
     server.stop()
     page.wait_for(f"{WORD} === 'NO SIGNAL'")
     assert "READY" not in page.evaluate("document.body.innerText + document.title")
-    again = WebServer(server._server.config.app, server.host, server.port)
+    again = Served(server._server.config.app, server.host, server.port)
     again.start()
     try:
         page.wait_for(f"{WORD} === 'READY'")

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from sample_facts import ready
 from sample_journal import ENDED, IN_FLIGHT, PATIENT_FILE, LiveBoard, record_end
+from served import Served, died
 
 from appliance.facts import Board, InProgress
 from appliance.findings.record import SeriesRecord
@@ -18,7 +19,6 @@ from appliance.journal import Event, Journal
 from appliance.light import FAULTS
 from appliance.reasons import RULES, Outcome
 from appliance.web.app import create_app, create_metrics_app
-from appliance.web.server import WebServer
 
 PATHS = (
     "/",
@@ -120,7 +120,7 @@ def test_healthy_and_ready(client: httpx.Client) -> None:
 def test_a_main_loop_that_hangs_is_neither_healthy_nor_ready_and_a_fault(
     board: LiveBoard, journal: Journal
 ) -> None:
-    server = WebServer(create_app(board, journal.path, heartbeat_limit_s=0.3), "127.0.0.1", 0)
+    server = Served(create_app(board, journal.path, died, heartbeat_limit_s=0.3), "127.0.0.1", 0)
     server.start()
     try:
         board.publish()
@@ -159,7 +159,7 @@ def test_not_ready_says_why_and_is_still_healthy(
 def test_metrics_move_with_the_journal(client: httpx.Client, journal: Journal) -> None:
     line = 'scanlight_series_total{outcome="flagged",reason=""} '
     assert line + "1.0" in client.get("/metrics").text
-    journal.add_events([Event("series", "flagged")])
+    journal.add_files([], [Event("series", "flagged")])
     answer = client.get("/metrics")
     assert line + "2.0" in answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=")
@@ -172,7 +172,7 @@ def test_metrics_hold_no_uid(client: httpx.Client) -> None:
 
 
 def test_the_metrics_address_serves_metrics_alone(board: LiveBoard, journal: Journal) -> None:
-    server = WebServer(create_metrics_app(board, journal.path), "127.0.0.1", 0)
+    server = Served(create_metrics_app(board, journal.path, died), "127.0.0.1", 0)
     server.start()
     try:
         assert "scanlight_light_state" in httpx.get(server.url + "metrics").text
@@ -210,7 +210,7 @@ def test_only_reading_is_allowed(client: httpx.Client) -> None:
 def test_without_a_journal_the_state_is_still_told(
     board: LiveBoard, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = WebServer(create_app(board, tmp_path / "DOE^JANE.db"), "127.0.0.1", 0)
+    server = Served(create_app(board, tmp_path / "DOE^JANE.db", died), "127.0.0.1", 0)
     server.start()
     try:
         for path in ("api/series", "metrics"):
@@ -275,7 +275,7 @@ def test_the_page_says_no_signal_until_it_has_heard_something(client: httpx.Clie
 
 def test_a_board_of_a_daemon_that_starts(journal: Journal) -> None:
     facts = ready(known_answer_ok=None, known_answer_at=None, rescan_age_s=None, rescan_at=None)
-    server = WebServer(create_app(Board(facts), journal.path), "127.0.0.1", 0)
+    server = Served(create_app(Board(facts), journal.path, died), "127.0.0.1", 0)
     server.start()
     try:
         assert httpx.get(server.url + "api/status").json()["state"] == "reading"

@@ -7,16 +7,17 @@ import threading
 
 import httpx
 import pytest
+from served import Served
 from starlette.applications import Starlette
 
-from appliance.web.server import WebError, WebServer
+from appliance.web.server import WebError
 
 
 def test_a_port_in_use_is_one_sentence_before_anything_starts() -> None:
-    first = WebServer(Starlette(), "127.0.0.1", 0)
+    first = Served(Starlette(), "127.0.0.1", 0)
     try:
         with pytest.raises(WebError) as caught:
-            WebServer(Starlette(), "127.0.0.1", first.port)
+            Served(Starlette(), "127.0.0.1", first.port)
     finally:
         first.stop()
     assert str(caught.value) == (
@@ -27,10 +28,10 @@ def test_a_port_in_use_is_one_sentence_before_anything_starts() -> None:
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "2001:db8::1"])
 def test_an_address_of_another_machine_is_refused(host: str) -> None:
     with pytest.raises(WebError, match=r"cannot be opened \(.+\): choose an address of this machine\.$"):
-        WebServer(Starlette(), host, 0)
+        Served(Starlette(), host, 0)
 
 
-def test_answers_when_start_returns_and_the_port_is_free_after_stop(server: WebServer) -> None:
+def test_answers_when_start_returns_and_the_port_is_free_after_stop(server: Served) -> None:
     assert httpx.get(server.url + "healthz").status_code == 200
     server.stop()
     with pytest.raises(httpx.ConnectError):
@@ -39,7 +40,7 @@ def test_answers_when_start_returns_and_the_port_is_free_after_stop(server: WebS
     assert "web" not in [thread.name for thread in threading.enumerate()]
 
 
-def test_stops_while_a_client_keeps_its_connection(server: WebServer, client: httpx.Client) -> None:
+def test_stops_while_a_client_keeps_its_connection(server: Served, client: httpx.Client) -> None:
     assert client.get("/healthz").status_code == 200
     server.stop()
     assert not server._thread.is_alive()
@@ -47,7 +48,7 @@ def test_stops_while_a_client_keeps_its_connection(server: WebServer, client: ht
 
 def test_signals_stay_with_the_main_thread() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    server = WebServer(Starlette(), "127.0.0.1", 0)
+    server = Served(Starlette(), "127.0.0.1", 0)
     server.start()
     try:
         assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
@@ -56,7 +57,7 @@ def test_signals_stay_with_the_main_thread() -> None:
 
 
 def test_requests_are_not_logged(
-    server: WebServer, client: httpx.Client, caplog: pytest.LogCaptureFixture
+    server: Served, client: httpx.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     client.get("/api/series?limit=1&JANE-DOE")
@@ -77,7 +78,7 @@ def test_an_application_that_does_not_start_is_an_error_in_both_threads(
 
     deaths: list[threading.ExceptHookArgs] = []
     monkeypatch.setattr(threading, "excepthook", deaths.append)
-    server = WebServer(broken, "127.0.0.1", 0)
+    server = Served(broken, "127.0.0.1", 0)
     with pytest.raises(WebError, match="does not start"):
         server.start()
     server.stop()
@@ -86,7 +87,7 @@ def test_an_application_that_does_not_start_is_an_error_in_both_threads(
 
 def test_ipv6() -> None:
     try:
-        server = WebServer(Starlette(), "::1", 0)
+        server = Served(Starlette(), "::1", 0)
     except WebError:
         pytest.skip("this machine has no IPv6 loopback")
     server.start()

@@ -1,0 +1,76 @@
+"""What the command line asks of a running daemon, over the Unix socket in its state folder.
+
+The daemon serves the web application there too, and with it what changes something: whoever may enter the
+state folder may ask for it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ANSWER_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Retry:
+    """Read these series once more. `done` ends with how many of them there are."""
+
+    subjects: tuple[str, ...]
+    done: Future[int] = field(default_factory=Future)
+
+
+Command = Retry
+
+
+class NoDaemon(Exception):
+    """Nobody answers at the socket."""
+
+
+class Refused(Exception):
+    """The daemon answered, but did not do it; the message is its sentence."""
+
+
+@contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """A path for the socket's address, which holds some 100 bytes only (unix(7)). Raises OSError."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def retry(control: Path, subjects: Sequence[str]) -> int:
+    """Ask the daemon to read series once more; how many it knows. Raises NoDaemon or Refused."""
+    connection = _Connection(control)
+    try:
+        connection.request("POST", "/api/retry", json.dumps({"subjects": list(subjects)}))
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+    except (OSError, http.client.HTTPException) as error:
+        raise NoDaemon(str(error)) from error
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise Refused(answer["error"])
+    return int(answer["series"])
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, control: Path) -> None:
+        super().__init__("localhost", timeout=ANSWER_S)
+        self._control = control
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        with short_path(self._control) as address:
+            self.sock.connect(address)
