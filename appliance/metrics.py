@@ -47,6 +47,7 @@ FILE_KINDS = ("slice", "duplicate", "replaced", "unreadable", "before_installati
 COMPLETED_BY = ("sentinel", "count", "quiet")
 DESTINATIONS = (results_folder.DESTINATION,)
 DELIVERY_RESULTS = ("delivered", "failed")
+HINTS_LOST = ("overflow", "limit", "broken")
 WORKER_ENDS = ("crashed", "timeout", "memory")
 
 Key = tuple[str, ...]
@@ -100,6 +101,11 @@ _COUNTERS = (
         "deliveries",
         "Tries to deliver a finding, by destination and result.",
         {"destination": DESTINATIONS, "result": DELIVERY_RESULTS},
+    ),
+    _Family(
+        "watch_hints_lost",
+        "Times that the file system's hints were missing, so that only looking at the folder told of files.",
+        {"reason": HINTS_LOST},
     ),
     _Family("worker_restarts", "Worker processes lost and replaced, by cause.", {"reason": WORKER_ENDS}),
 )

@@ -8,8 +8,10 @@ x to the patient's left, y to posterior, z to the head).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,26 +23,48 @@ Float32 = npt.NDArray[np.float32]
 Int16 = npt.NDArray[np.int16]
 Triple = tuple[float, float, float]
 
+_IDENTITY: Final = struct.Struct("<qqq")
+_TOP: Final = 1 << 63
+
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
-    """What must stay the same for a file to be the one that was read."""
+    """What must stay the same for a file to be the one that was read. Each number has 64 bits at most."""
 
     size: int
     mtime_ns: int
     inode: int
 
+    PACKED: ClassVar[int] = 24
+
     @classmethod
     def of(cls, stat: os.stat_result) -> FileIdentity:
-        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        # Inodes of shares use all 64 bits, and a time may lie beyond the year 2262.
+        mtime_ns = min(max(stat.st_mtime_ns, -_TOP), _TOP - 1)
+        return cls(stat.st_size, mtime_ns, (stat.st_ino + _TOP) % (2 * _TOP) - _TOP)
+
+    def pack(self) -> bytes:
+        return _IDENTITY.pack(self.size, self.mtime_ns, self.inode)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> FileIdentity:
+        return cls(*_IDENTITY.unpack(packed))
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A regular file seen in the export folder."""
+    """A regular file seen in the export folder.
+
+    `changed_ns` is when its inode last changed, which nobody can set back; 0 where that was not asked.
+    """
 
     path: Path
     identity: FileIdentity
+    changed_ns: int = field(default=0, compare=False)
+
+    @classmethod
+    def of(cls, path: Path, status: os.stat_result) -> Arrival:
+        return cls(path, FileIdentity.of(status), status.st_ctime_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,13 @@ def test_every_cause_of_a_fault_is_named_and_explained() -> None:
             known_answer_ok=False,
             known_answer_age_s=7201.0,
             conservation_error=1,
-            faults=("folder_unreadable", "results_folder", "state_disk"),
+            faults=(
+                "export_folder_hangs",
+                "export_folder_unmounted",
+                "folder_unreadable",
+                "results_folder",
+                "state_disk",
+            ),
         )
     )
     assert set(shown.why) == FAULTS.keys() - {"main_loop_stalled"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ class FolderDown(Exception):
         self.code = code
 
 
+MOUNTINFO = Path("/proc/self/mountinfo")
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """The mount that a folder lies on, as in /proc/self/mountinfo (proc_pid_mountinfo(5))."""
@@ -41,33 +45,56 @@ class Mount:
     @property
     def signature(self) -> str:
         """What must stay the same: an unmounted share is an empty folder on another mount."""
-        return "\t".join((self.source, self.kind, self.root))
+        return "\t".join(map(_escape, (self.source, self.kind, self.root)))
 
 
-def mount_of(folder: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> Mount:
+def mount_of(folder: Path, mountinfo: Path = MOUNTINFO) -> Mount:
     """The innermost mount over a folder; the last one listed wins where several are stacked."""
-    target = os.path.realpath(folder)
-    best: Mount | None = None
-    for line in mountinfo.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+    mounts = _mounts(mountinfo)
+    # By its name first: to follow links asks the file system, and a share that hangs does not answer.
+    mount = _innermost(str(folder.absolute()), mounts)
+    return mount if mount.is_network else _innermost(os.path.realpath(folder), mounts)
+
+
+def _innermost(path: str, mounts: list[Mount]) -> Mount:
+    over = [one for one in mounts if path == one.point or path.startswith(one.point.rstrip("/") + "/")]
+    if not over:
+        raise FolderDown("export_folder_down", f"No mount holds {path}: check that /proc is available.")
+    longest = max(len(one.point) for one in over)
+    return [one for one in over if len(one.point) == longest][-1]
+
+
+def _mounts(mountinfo: Path) -> list[Mount]:
+    mounts = []
+    for line in filter(None, mountinfo.read_text(encoding="utf-8", errors="surrogateescape").split("\n")):
         fields, _, tail = line.partition(" - ")
         root, point = (_unescape(field) for field in fields.split(" ")[3:5])
         kind, source = (_unescape(field) for field in tail.split(" ")[:2])
-        inside = point == "/" or target == point or target.startswith(point + "/")
-        if inside and (best is None or len(point) >= len(best.point)):
-            best = Mount(point, source, kind, root)
-    if best is None:
-        raise FolderDown("export_folder_down", f"No mount holds {folder}: check that /proc is available.")
-    return best
+        mounts.append(Mount(point, source, kind, root))
+    return mounts
+
+
+_ESCAPES = (("\\", "\\134"), ("\t", "\\011"), ("\n", "\\012"), (" ", "\\040"))
+
+
+def _escape(field: str) -> str:
+    for character, code in _ESCAPES[:-1]:
+        field = field.replace(character, code)
+    return field
 
 
 def _unescape(field: str) -> str:
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+    for character, code in reversed(_ESCAPES):
         field = field.replace(code, character)
     return field
 
 
-def check(folder: Path, expected: str | None) -> Mount:
-    """The folder's mount; raises FolderDown when it is not a readable folder on the expected mount."""
+def check(folder: Path, expected: str | None) -> str:
+    """The signature of the mounts at and below a folder, one a line, to expect from now on.
+
+    Raises FolderDown when the folder cannot be read, lies on another mount than expected, or lacks one of
+    those that were mounted below it.
+    """
     try:
         with os.scandir(folder):
             pass
@@ -75,48 +102,128 @@ def check(folder: Path, expected: str | None) -> Mount:
         raise FolderDown(
             "export_folder_down", f"The export folder {folder} cannot be read: {error.strerror}."
         ) from error
-    mount = mount_of(folder)
-    if expected is not None and mount.signature != expected:
-        raise FolderDown(
-            "export_folder_unmounted",
-            f"The export folder {folder} was on {expected.split(chr(9))[0]} and is now on {mount.source}:"
-            " mount it again, or accept the new one with scanlight run --accept-folder.",
+    root, *below = (expected or "").split("\n")
+    for line in below:
+        # What is mounted on demand is mounted by looking at it.
+        with contextlib.suppress(OSError), os.scandir(folder / _place(line)):
+            pass
+    signatures = _signatures(folder)
+    if root and root != signatures[0]:
+        raise _unmounted(
+            f"The export folder {folder} was on {_source(root)}, now on {_source(signatures[0])}"
         )
-    return mount
+    for line in below:
+        if line not in signatures:
+            raise _unmounted(f"{folder / _place(line)} in the export folder was on {_source(line)}")
+    return "\n".join(signatures)
+
+
+def _unmounted(what: str) -> FolderDown:
+    return FolderDown(
+        "export_folder_unmounted",
+        f"{what}: mount it again, or accept the change with scanlight run --accept-folder.",
+    )
+
+
+def _source(signature: str) -> str:
+    return _unescape(signature.partition("\t")[0])
+
+
+def _place(signature: str) -> str:
+    return _unescape(signature.split("\t")[3])
+
+
+def _signatures(folder: Path) -> list[str]:
+    """Of the mount that the folder lies on, and of those below it, each with its place in the folder."""
+    path = os.path.realpath(folder)
+    mounts = _mounts(MOUNTINFO)
+    below = {one.point: one for one in mounts if one.point.startswith(path.rstrip("/") + "/")}
+    return [
+        _innermost(path, mounts).signature,
+        *(f"{below[point].signature}\t{_escape(os.path.relpath(point, path))}" for point in sorted(below)),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What lies in one folder: its regular files by name, each with its packed identity, and its folders."""
+
+    names: list[str]
+    identities: list[bytes]
+    folders: list[str]
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+def listing(
+    folder: Path,
+    *,
+    follow_links: bool = False,
+    unreadable: Callable[[Path], None] = _nothing,
+    answered: Callable[[], None] = _nothing,
+) -> Listing:
+    """Lists one folder; raises OSError where that cannot be.
+
+    A name in it that the system says nothing of is told to `unreadable`; what vanishes is left out, and so
+    are symbolic links without `follow_links`. `answered` is called with each name: a slow disk is not dead.
+    """
+    files: list[tuple[str, bytes]] = []
+    folders: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            answered()
+            try:
+                if entry.is_dir(follow_symlinks=follow_links):
+                    folders.append(entry.name)
+                elif entry.is_file(follow_symlinks=follow_links):
+                    status = entry.stat(follow_symlinks=follow_links)
+                    if stat.S_ISREG(status.st_mode):
+                        files.append((entry.name, FileIdentity.of(status).pack()))
+            except FileNotFoundError:
+                continue
+            except OSError:
+                # A link that leads in circles is no file that somebody forgot to open.
+                if not entry.is_symlink():
+                    unreadable(Path(entry.path))
+    files.sort()
+    return Listing([name for name, _ in files], [identity for _, identity in files], sorted(folders))
 
 
 def scan(
-    root: Path, *, follow_links: bool = False, unreadable: Callable[[Path], None] = lambda path: None
+    root: Path, *, follow_links: bool = False, unreadable: Callable[[Path], None] = _nothing
 ) -> Iterator[Arrival]:
-    """Every regular file below a folder, depth first, in the order of their names.
+    """Every regular file below a folder: the folder's own by their names, then those of each folder in it.
 
     Symbolic links count only with `follow_links` (a trusted tree, such as one that git-annex made); each
-    folder is then entered once. A folder below that cannot be listed is told to `unreadable`, unless it is
-    the file system's own lost+found; a root that cannot raises OSError. What vanishes is left out.
+    folder is entered once. A folder below that cannot be listed is told to `unreadable`, unless it is
+    the file system's own; a root that cannot raises OSError. What vanishes is left out.
     """
-    return _scan(root, follow_links, unreadable, {os.path.realpath(root)})
-
-
-def _scan(
-    root: Path, follow_links: bool, unreadable: Callable[[Path], None], entered: set[str]
-) -> Iterator[Arrival]:
-    with os.scandir(root) as entries:
-        listed = sorted(entries, key=lambda entry: entry.name)
-    for entry in listed:
-        path = Path(entry.path)
+    pending = [root]
+    entered: set[tuple[int, int]] = set()
+    while pending:
+        path = pending.pop()
         try:
-            status = entry.stat(follow_symlinks=follow_links)
-            if stat.S_ISREG(status.st_mode):
-                yield Arrival(path, FileIdentity.of(status))
-            elif stat.S_ISDIR(status.st_mode) and (real := os.path.realpath(path)) not in entered:
-                entered.add(real)
-                yield from _scan(path, follow_links, unreadable, entered)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            # A link that leads in circles is no folder that somebody forgot to open.
-            if not entry.is_symlink() and entry.name != "lost+found":
+            status = path.stat()
+            if (status.st_dev, status.st_ino) in entered:
+                continue
+            entered.add((status.st_dev, status.st_ino))
+            found = listing(path, follow_links=follow_links, unreadable=unreadable)
+        except OSError as error:
+            if path == root:
+                raise
+            if not (isinstance(error, FileNotFoundError) or is_of_the_system(path)):
                 unreadable(path)
+            continue
+        for name, identity in zip(found.names, found.identities, strict=True):
+            yield Arrival(path / name, FileIdentity.unpack(identity))
+        pending += [path / name for name in reversed(found.folders)]
+
+
+def is_of_the_system(folder: Path) -> bool:
+    """Whether a closed folder is the file system's own, which no exporter writes to."""
+    return folder.name == "lost+found"
 
 
 def unreadable(error: OSError) -> Problem:
@@ -131,4 +238,4 @@ def arrival(path: Path) -> Arrival | None:
         status = path.lstat()
     except OSError:
         return None
-    return Arrival(path, FileIdentity.of(status)) if stat.S_ISREG(status.st_mode) else None
+    return Arrival.of(path, status) if stat.S_ISREG(status.st_mode) else None

@@ -1,36 +1,48 @@
-"""The watch thread: file system events are hints, a periodic rescan is the truth.
+"""The watch thread: hints of the file system are followed at once, a periodic look is the truth.
 
-inotify sees nothing that another machine writes to a share, and its queue overflows (inotify(7)), so an
-event only makes a file be looked at sooner. A path is told of again whenever its size, mtime or inode
-differ from what was told before.
+A path is told of again whenever its size, mtime or inode differ from what was told before. With each look
+every folder is asked when it changed; all files are, unless a look at all of them takes so long that it
+would keep a core busy: then only those of folders in which something happened lately, and all of them less
+often. Whatever hangs hangs this thread alone.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import select
+import stat
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
 
 from appliance import logs
 from appliance.faults import reach
 from appliance.intake import folder
+from appliance.intake.census import Census
 from appliance.intake.completeness import Sentinel
+from appliance.intake.hints import Hints, Lost
 from appliance.records import Arrival, FileIdentity
 
 SETTLE_S = 0.2
-"""A file that is being written is looked at when no event came for so long; a closed one at once."""
+"""A file that is being written is looked at when no hint came for so long; a closed one at once."""
+
+REST = 9.0
+"""After a look at everything, or at what happened lately, the next of its kind waits so many times what it
+took: a tenth of one core for each."""
+
+DOWN_S = 1.0
+"""A folder that is down is tried again so soon."""
 
 BATCH = 1000
 COUNT_S = 3600.0
+
+Identity = tuple[int, int]
+"""Device and inode of a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +64,22 @@ class SentinelSeen:
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """A rescan ended; `down` says why the folder cannot be trusted, else None.
+    """A look at the folder that began at `began` ended; `down` says why it cannot be trusted, else None.
 
-    `unreadable` folders below cannot be listed, `free_bytes` is what the file system has left. Every hour
-    `unknown` has the files that are not on record, for whoever knows what is on its way.
+    `took_s` is for a look at every file, `next_s` until the next look. `unreadable` folders below cannot be
+    listed, `free_bytes` is what the file system has left, `hints_lost` says why hints were missing since the
+    last time. Every hour `unknown` has the files not on record, for whoever knows what is on its way.
     """
 
+    began: float
     at: float
     took_s: float
+    next_s: float
     mount: str | None
     down: folder.FolderDown | None
     unreadable: int = 0
     free_bytes: int | None = None
+    hints_lost: tuple[Lost, ...] = ()
     unknown: tuple[Path, ...] | None = None
 
 
@@ -86,159 +102,297 @@ class Watch(threading.Thread):
         super().__init__(name="watch", daemon=True)
         self._root = root
         self._post = post
-        self._told = dict(known)
+        self._census = Census(known)
         self._mount = mount
         self._rescan_s = rescan_s
-        self._hints = hints
-        self._first_scan = True
+        self._wants_hints = hints
+        self._hints: Hints | None = None
+        self._hints_lost: list[Lost] = []
+        self._limit_met = self._limited = False
         self._sentinel = sentinel
-        self._not_on_record = not_on_record
         self._sentinels: list[Path] = []
-        self._lock = threading.Lock()
-        self._dirty: dict[str, float] = {}
-        self._wake = threading.Event()
+        self._not_on_record = not_on_record
+        self._touched: dict[Path, float] = {}
+        self._news: list[Arrival] = []
+        self._vanished: deque[Path] = deque()
+        self._wake = os.eventfd(0)
         self._stopping = False
-        self._next_count = 0.0
+        self._look_asked = False
+        self._asked_at: float | None = None
+        self._first_look = True
+        self._next_look = self._next_thorough = self._next_count = self._rested_at = 0.0
+        self._took_s = 0.0
 
     def stop(self) -> None:
         self._stopping = True
-        self._wake.set()
+        os.eventfd_write(self._wake, 1)
+
+    def look(self) -> None:
+        """Look at the folder without waiting for the next time."""
+        self._look_asked = True
+        os.eventfd_write(self._wake, 1)
+
+    def forget(self, path: Path) -> None:
+        """Tell of a file again, should it be there: it was told of and could not be found."""
+        self._vanished.append(path)
+
+    def unanswered_s(self, now: float) -> float:
+        """How long the file system has owed an answer."""
+        asked_at = self._asked_at
+        return 0.0 if asked_at is None else max(0.0, now - asked_at)
 
     def run(self) -> None:
-        observer: BaseObserver | None = None
-        next_scan = 0.0
         while not self._stopping:
-            now = time.monotonic()
-            if now >= next_scan:
-                if observer is None or not observer.is_alive():
-                    observer = self._observe()
-                self._rescan()
+            if self._look_asked:
+                self._look_asked = False
+                self._look_soon()
+            if time.monotonic() >= self._next_look:
+                self._look()
                 reach("watch.scanned")
-                next_scan = time.monotonic() + self._rescan_s
             self._follow_hints()
-            self._wake.wait(SETTLE_S / 2 if self._dirty else max(0.0, next_scan - time.monotonic()))
-            self._wake.clear()
-        if observer is not None:
-            observer.stop()
+            self._sleep(SETTLE_S / 2 if self._touched else self._next_look - time.monotonic())
+        if self._hints is not None:
+            self._hints.close()
 
-    def hint(self, path: str, *, whole: bool) -> None:
-        """Something happened to a path; `whole` when its writer closed or renamed it."""
-        with self._lock:
-            self._dirty[path] = 0.0 if whole else time.monotonic()
-        self._wake.set()
+    def _sleep(self, seconds: float) -> None:
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        if self._hints is not None:
+            poll.register(self._hints.fileno(), select.POLLIN)
+        ready = poll.poll(max(0.0, seconds) * 1000)
+        if (self._wake, select.POLLIN) in ready:
+            os.eventfd_read(self._wake)
 
-    def _observe(self) -> BaseObserver | None:
-        if not self._hints:
-            return None
-        observer = Observer()
-        try:
-            observer.schedule(_Hints(self.hint), str(self._root), recursive=True)
-            observer.start()
-        except OSError as error:
-            logs.event("watch_hints_unavailable", errno=error.errno)
-            return None
-        return observer
+    # Hints
 
     def _follow_hints(self) -> None:
+        self._hear()
         now = time.monotonic()
-        with self._lock:
-            ready = [path for path, since in self._dirty.items() if now - since >= SETTLE_S]
-            for path in ready:
-                del self._dirty[path]
-        found = [one for one in (folder.arrival(Path(path)) for path in ready) if one is not None]
-        self._tell(found)
+        for path in [path for path, since in self._touched.items() if now - since >= SETTLE_S]:
+            del self._touched[path]
+            self._asked()
+            one = folder.arrival(path)
+            if one is None:
+                self._look_below(path)
+            elif self._census.noted(one, now):
+                self._tell([one])
         for sentinel in self._sentinels[:]:
-            # Events of files in a new folder may be missing.
-            with contextlib.suppress(OSError):
-                self._tell(folder.scan(sentinel.parent))
+            # Hints of files in a new folder may be missing.
+            self._look_below(sentinel.parent)
         self._tell_sentinels()
 
-    def _rescan(self) -> None:
-        started = time.monotonic()
-        counting = started >= self._next_count
-        present: set[str] = set()
-        unknown: list[Path] = []
-        mount: str | None = None
-        down: folder.FolderDown | None = None
-        unreadable: list[Path] = []
+    def _hear(self) -> None:
+        while self._vanished:
+            self._census.forget(self._vanished.popleft())
+        if self._hints is None:
+            return
         try:
-            mount = folder.check(self._root, self._mount).signature
-            self._mount = self._mount or mount
-            for batch in _batches(folder.scan(self._root, unreadable=unreadable.append)):
-                present.update(str(one.path) for one in batch)
-                self._tell(batch, lay_there=self._first_scan)
-                if counting:
-                    unknown += map(Path, self._not_on_record([str(one.path) for one in batch]))
-                if self._stopping:
-                    return
-            self._tell_sentinels()
-            self._told = {path: identity for path, identity in self._told.items() if path in present}
-            self._first_scan = False
+            heard = self._hints.read()
+        except OSError:
+            self._lose("broken")
+            self._hints = None
+            self._look_soon()
+            return
+        now = time.monotonic()
+        self._touched |= {path: 0.0 if whole else now for path, whole in heard.touched.items()}
+        if heard.overflow:
+            self._lose("overflow")
+        if heard.overflow or heard.moved:
+            self._look_soon()
+
+    def _lose(self, why: Lost) -> None:
+        logs.event("watch_hints_lost", logging.WARNING, why=why)
+        self._hints_lost.append(why)
+
+    def _look_soon(self) -> None:
+        self._next_look = min(self._next_look, self._rested_at)
+
+    def _open_hints(self) -> None:
+        if self._wants_hints and self._hints is None:
+            try:
+                self._hints = Hints(self._root)
+            except OSError:
+                self._limit_met = True
+
+    def _watch(self, path: Path) -> None:
+        if self._hints is not None and not self._hints.watch(path):
+            self._limit_met = True
+
+    # Looks
+
+    def _look(self) -> None:
+        """Look at every folder, and at all files or those of folders in which something happened lately."""
+        started = time.monotonic()
+        thorough = started >= self._next_thorough
+        unknown = _Unknown(self._not_on_record) if thorough and started >= self._next_count else None
+        unreadable: list[Path] = []
+        down: folder.FolderDown | None = None
+        try:
+            self._asked()
+            self._mount = folder.check(self._root, self._mount)
+            self._open_hints()
+            for path, listing in self._listings(self._root, thorough, unreadable.append):
+                if unknown is not None:
+                    unknown.add(path, listing.names)
+                if not self._first_look:
+                    self._follow_hints()
+            # What is empty or closed is so only while it is still the same folder.
+            self._asked()
+            folder.check(self._root, self._mount)
         except folder.FolderDown as error:
             down = error
         except OSError as error:
             down = folder.FolderDown(
                 "export_folder_down", f"The export folder cannot be read: {error.strerror}."
             )
-        now = time.monotonic()
-        counted = counting and down is None
-        if counted:
-            self._next_count = now + COUNT_S
+        self._tell_sentinels()
+        if self._stopping:
+            return
+        if down is None:
+            self._first_look = False
+            self._settle_limit(thorough)
+            if thorough and not unreadable:
+                self._census.sweep()
+                if self._hints is not None:
+                    self._hints.sweep()
+        free_bytes = self._free_bytes()
+        ended = time.monotonic()
+        self._rest(ended, ended - started, thorough=thorough, down=down is not None)
+        counted = unknown.paths() if unknown is not None and down is None else None
+        if counted is not None:
+            self._next_count = ended + COUNT_S
         self._post(
             Scanned(
-                now,
-                now - started,
-                mount,
+                started,
+                ended,
+                self._took_s,
+                self._next_look - ended,
+                None if down else self._mount,
                 down,
                 len(unreadable),
-                self._free_bytes(),
-                tuple(unknown) if counted else None,
+                free_bytes,
+                tuple(self._hints_lost),
+                counted,
             )
         )
+        self._hints_lost.clear()
+
+    def _rest(self, now: float, took_s: float, *, thorough: bool, down: bool) -> None:
+        if down:
+            self._next_thorough = 0.0
+            self._next_look = self._rested_at = now + min(DOWN_S, self._rescan_s)
+            return
+        if thorough:
+            self._took_s = took_s
+            self._next_thorough = now + REST * took_s
+        self._rested_at = now if thorough else now + REST * took_s
+        self._next_look = max(now + self._rescan_s, self._rested_at)
+
+    def _settle_limit(self, thorough: bool) -> None:
+        """A limit is told of when it is met, not with every look."""
+        if self._limit_met and not self._limited:
+            self._lose("limit")
+        if thorough:
+            self._limited = self._limit_met
+            self._limit_met = False
+
+    def _look_below(self, top: Path) -> None:
+        """Look at a part of the tree at once; what cannot be looked at is left to the next look at all."""
+        with contextlib.suppress(OSError):
+            for _ in self._listings(top, False, lambda path: None):
+                pass
+
+    def _listings(
+        self, top: Path, thorough: bool, unreadable: Callable[[Path], None]
+    ) -> Iterator[tuple[Path, folder.Listing]]:
+        """Look at a folder and those below it, and tell of what is new; OSError where that cannot be."""
+        pending: list[tuple[Path, tuple[Identity, ...]]] = [(top, ())]
+        while pending and not self._stopping:
+            path, above = pending.pop()
+            try:
+                self._asked()
+                status = path.stat(follow_symlinks=path == self._root)
+                here = status.st_dev, status.st_ino
+                if not stat.S_ISDIR(status.st_mode) or here in above:
+                    # Not a folder any more, or one that is mounted inside of itself.
+                    continue
+                stamp, now = (*here, status.st_mtime_ns), time.monotonic()
+                names: Sequence[str] | None = None if thorough else self._census.settled(path, stamp, now)
+                if names is None:
+                    # Watched before it is listed: what comes in between is seen twice rather than never.
+                    self._watch(path)
+                    closed: list[Path] = []
+                    found = folder.listing(path, unreadable=closed.append, answered=self._asked)
+                    age_s = time.time() - status.st_mtime
+                    self._tell(self._census.listed(path, found, None if closed else stamp, now, age_s))
+                    for one in closed:
+                        unreadable(one)
+                    yield path, found
+                    names = found.folders
+            except OSError as error:
+                if path == top:
+                    raise
+                if not (isinstance(error, FileNotFoundError) or folder.is_of_the_system(path)):
+                    unreadable(path)
+                continue
+            pending += [(path / name, (*above, here)) for name in reversed(names)]
 
     def _free_bytes(self) -> int | None:
+        self._asked()
         try:
             status = os.statvfs(self._root)
         except OSError:
             return None
+        finally:
+            self._asked_at = None
         return status.f_bavail * status.f_frsize
 
-    def _tell(self, arrivals: Iterable[Arrival], *, lay_there: bool = False) -> None:
-        new = []
+    def _asked(self) -> None:
+        """The file system is asked the next thing, so that it has answered the one before."""
+        self._asked_at = time.monotonic()
+
+    # What is told
+
+    def _tell(self, arrivals: Iterable[Arrival]) -> None:
+        """Tell of files, a thousand at a time."""
         for one in arrivals:
-            if self._told.get(str(one.path)) == one.identity:
-                continue
-            self._told[str(one.path)] = one.identity
             if self._sentinel is not None and self._sentinel.matches(one.path):
                 self._sentinels.append(one.path)
             else:
-                new.append(one)
-        if new:
-            self._post(FilesSeen(tuple(new), time.monotonic(), lay_there))
+                self._news.append(one)
+                if len(self._news) >= BATCH:
+                    self._flush()
+
+    def _flush(self) -> None:
+        self._asked_at = None
+        if self._news:
+            self._post(FilesSeen(tuple(self._news), time.monotonic(), self._first_look))
+            self._news.clear()
 
     def _tell_sentinels(self) -> None:
+        self._flush()
         for path in self._sentinels:
             self._post(SentinelSeen(path, time.monotonic()))
         self._sentinels.clear()
 
 
-def _batches(arrivals: Iterable[Arrival]) -> Iterator[list[Arrival]]:
-    source = iter(arrivals)
-    while batch := list(islice(source, BATCH)):
-        yield batch
+class _Unknown:
+    """The files that are not on record, asked for a thousand at a time."""
 
+    def __init__(self, not_on_record: Callable[[Sequence[str]], Iterable[str]]) -> None:
+        self._not_on_record = not_on_record
+        self._asked: list[str] = []
+        self._found: list[Path] = []
 
-class _Hints(FileSystemEventHandler):
-    def __init__(self, hint: Callable[..., None]) -> None:
-        self._hint = hint
+    def add(self, folder: Path, names: Iterable[str]) -> None:
+        self._asked += [f"{folder}/{name}" for name in names]
+        if len(self._asked) >= BATCH:
+            self._ask()
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.is_directory:
-            return
-        match event.event_type:
-            case "created" | "modified":
-                self._hint(str(event.src_path), whole=False)
-            case "closed":
-                self._hint(str(event.src_path), whole=True)
-            case "moved":
-                self._hint(str(event.dest_path), whole=True)
+    def paths(self) -> tuple[Path, ...]:
+        self._ask()
+        return tuple(self._found)
+
+    def _ask(self) -> None:
+        self._found += map(Path, self._not_on_record(self._asked))
+        self._asked.clear()

@@ -1,0 +1,124 @@
+"""What has been told of each file in the export folder, small enough for millions of them.
+
+A folder's files are one string of names and one of identities: a folder in which nothing changed is told by
+comparing two strings, and a file takes its name and 24 bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from appliance.intake.folder import Listing
+from appliance.records import Arrival, FileIdentity
+
+LIVELY_S = 600.0
+"""A folder is listed with every look until nothing changed in it for so long: its own time of change tells
+of a file that came, not of one that grows."""
+
+Stamp = tuple[int, int, int]
+"""Device, inode and time of change of a folder."""
+
+
+@dataclass(slots=True)
+class _Told:
+    """The files of one folder, either packed or, since a single file was noted, open by their names."""
+
+    names: str = ""
+    identities: bytes = b""
+    open: dict[str, bytes] | None = None
+    folders: tuple[str, ...] = ()
+    stamp: Stamp | None = None
+    changed_at: float = 0.0
+    round: int = 0
+
+    def files(self) -> dict[str, bytes]:
+        if self.open is None:
+            size = FileIdentity.PACKED
+            places = range(0, len(self.identities), size)
+            names = self.names.split("/") if places else []
+            self.open = {
+                name: self.identities[at : at + size] for name, at in zip(names, places, strict=True)
+            }
+            self.names, self.identities = "", b""
+        return self.open
+
+
+class Census:
+    """Times are on the monotonic clock."""
+
+    def __init__(self, known: Iterable[tuple[str, FileIdentity]] = ()) -> None:
+        """`known` files need not be told of; the ones of a folder best come together, by their names."""
+        self._folders: dict[str, _Told] = {}
+        self._round = 0
+        parts = ((*path.rpartition("/"), identity) for path, identity in known)
+        for folder, files in groupby(parts, lambda one: one[0]):
+            packed = [(name, identity.pack()) for _, _, name, identity in files]
+            if folder in self._folders:
+                self._folders[folder].files().update(packed)
+            else:
+                names = "/".join(name for name, _ in packed)
+                self._folders[folder] = _Told(names, b"".join(identity for _, identity in packed))
+
+    def settled(self, folder: Path, stamp: Stamp, now: float) -> tuple[str, ...] | None:
+        """The names of the folders in a folder that need not be listed; None for one that must be."""
+        told = self._folders.get(str(folder))
+        if told is None or told.stamp != stamp or now - told.changed_at < LIVELY_S:
+            return None
+        told.round = self._round
+        return told.folders
+
+    def listed(
+        self, folder: Path, listing: Listing, stamp: Stamp | None, now: float, age_s: float
+    ) -> list[Arrival]:
+        """A folder was listed: its new and changed files, which count as told from now on.
+
+        `age_s` ago the folder last changed by its own clock, which is believed for want of anything better.
+        Without a `stamp` it is not settled until it is listed again.
+        """
+        told = self._of(folder)
+        names, identities = "/".join(listing.names), b"".join(listing.identities)
+        news: list[Arrival] = []
+        if told.open is not None or (told.names, told.identities) != (names, identities):
+            before = told.files()
+            news = [
+                Arrival(folder / name, FileIdentity.unpack(identity))
+                for name, identity in zip(listing.names, listing.identities, strict=True)
+                if before.get(name) != identity
+            ]
+            told.names, told.identities, told.open = names, identities, None
+        if told.stamp is None:
+            told.changed_at = max(told.changed_at, now - age_s)
+        elif news or told.stamp != stamp:
+            told.changed_at = now
+        told.folders, told.stamp = tuple(listing.folders), stamp
+        return news
+
+    def noted(self, arrival: Arrival, now: float) -> bool:
+        """Whether a file is new or changed; it counts as told from now on."""
+        told = self._of(arrival.path.parent)
+        files, identity = told.files(), arrival.identity.pack()
+        if files.get(arrival.path.name) == identity:
+            return False
+        files[arrival.path.name] = identity
+        told.changed_at = now
+        return True
+
+    def forget(self, path: Path) -> None:
+        """Tell of a file again, should it be there."""
+        told = self._of(path.parent)
+        told.files().pop(path.name, None)
+        told.stamp = None
+
+    def sweep(self) -> None:
+        """Forget the folders of which nothing was heard since the sweep before: they are gone."""
+        for folder in [folder for folder, told in self._folders.items() if told.round < self._round]:
+            del self._folders[folder]
+        self._round += 1
+
+    def _of(self, folder: Path) -> _Told:
+        told = self._folders.setdefault(str(folder), _Told())
+        told.round = self._round
+        return told
