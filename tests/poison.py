@@ -1,5 +1,5 @@
-"""Workers that really crash, hang and take too much memory on the files that are named so, and an exporter that
-writes a file while it is read."""
+"""Workers that really crash, hang and take too much memory on the files that are named so, and files that are
+written while they are read."""
 
 from __future__ import annotations
 
