@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def utc_now() -> str:
     """Now in UTC: ISO 8601, milliseconds."""
     return utc_text(datetime.now(UTC))
+
+
+def utc_in(seconds: float) -> str:
+    """So many seconds from now in UTC."""
+    return utc_text(datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 def utc_text(moment: datetime) -> str:

@@ -3,7 +3,10 @@
     RECEIVING --complete--> READING --flag------------------------------> ENDED
         ^                      | no flag
         |                      v
-        +--- a slice ---- PROVISIONAL --sentinel, count, or the ceiling--> ENDED
+        +--- a slice ---- PROVISIONAL --sentinel or count----------------> ENDED
+        |                      | the ceiling
+        |                      v
+        +--- a change -- CONFIRMING --the files are still the same-------> ENDED
         +--- a late slice ------------------------------------------------ ENDED
 
 Completeness is asymmetric. A flag is told at once; anything else waits for evidence or until the ceiling, and
@@ -24,6 +27,7 @@ class Phase(Enum):
     RECEIVING = auto()
     READING = auto()
     PROVISIONAL = auto()
+    CONFIRMING = auto()
     ENDED = auto()
 
 
@@ -31,6 +35,8 @@ class Action(Enum):
     """What the daemon does next: read the series, record what was read, or throw the reading away."""
 
     READ = auto()
+    CONFIRM = auto()
+    """See whether the files are still those that were read; then the reading comes back as it is."""
     RECORD = auto()
     DISCARD = auto()
     REOPEN = auto()
@@ -53,7 +59,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passed. `blocked`: files that may belong to the series have been seen and are not read yet."""
+    """Time passed. `blocked`: files that may belong to the series are not read yet, or nobody looked."""
 
     now: float
     blocked: bool
@@ -71,12 +77,14 @@ class ReadingLost:
     """The reading failed and is to be tried again."""
 
 
+RUNNING = (Phase.READING, Phase.CONFIRMING)
+
 Event = SliceArrived | Evidence | Tick | ReadingDone | ReadingLost
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """`stale` means that a slice came while the reading ran."""
+    """`stale` means that a slice came while the reading ran, or was confirmed."""
 
     phase: Phase
     last_slice: float
@@ -104,7 +112,7 @@ def advance(life: Life, event: Event, pace: Pace) -> tuple[Life, Action | None]:
             return (life, None) if blocked else _tick(life, now, pace)
         case ReadingDone(flagged):
             return _reading_done(life, flagged)
-        case ReadingLost() if life.phase is Phase.READING:
+        case ReadingLost() if life.phase in RUNNING:
             return replace(life, phase=Phase.RECEIVING, stale=False), Action.DISCARD
         case ReadingLost():
             return life, None
@@ -127,7 +135,7 @@ def _slice_arrived(life: Life, seen_at: float) -> tuple[Life, Action | None]:
     gaps = (*life.gaps, abs(seen_at - life.last_slice))[-MAX_GAPS:]
     life = replace(life, last_slice=max(seen_at, life.last_slice), gaps=gaps, evidence=None)
     match life.phase:
-        case Phase.READING:
+        case Phase.READING | Phase.CONFIRMING:
             return replace(life, stale=True), None
         case Phase.PROVISIONAL:
             return replace(life, phase=Phase.RECEIVING), Action.DISCARD
@@ -141,14 +149,16 @@ def _tick(life: Life, now: float, pace: Pace) -> tuple[Life, Action | None]:
         return life, None
     if life.phase is Phase.RECEIVING:
         return replace(life, phase=Phase.READING, stale=False), Action.READ
+    if life.evidence is None:
+        return replace(life, phase=Phase.CONFIRMING, stale=False), Action.CONFIRM
     return replace(life, phase=Phase.ENDED), Action.RECORD
 
 
 def _reading_done(life: Life, flagged: bool) -> tuple[Life, Action | None]:
-    if life.phase is not Phase.READING:
+    if life.phase not in RUNNING:
         return life, None
     if life.stale:
         return replace(life, phase=Phase.RECEIVING, stale=False), Action.DISCARD
-    if flagged:
+    if flagged or life.phase is Phase.CONFIRMING:
         return replace(life, phase=Phase.ENDED), Action.RECORD
     return replace(life, phase=Phase.PROVISIONAL), None

@@ -1,9 +1,11 @@
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from appliance.intake.completeness import CompletedBy, Pace
 from appliance.lifecycle import (
+    RUNNING,
     Action,
     Event,
     Evidence,
@@ -43,9 +45,18 @@ def test_no_flag_after_quiet_is_provisional_until_the_ceiling() -> None:
     assert life.phase is Phase.PROVISIONAL
     assert next_tick(life, PACE) == 0.1 + 30
     assert play(Tick(30.0, blocked=False), life=life)[1] == []
-    life, actions = play(Tick(30.2, blocked=False), life=life)
-    assert actions == [Action.RECORD]
+    life, actions = play(Tick(30.2, blocked=False), ReadingDone(flagged=False), life=life)
+    assert actions == [Action.CONFIRM, Action.RECORD]
     assert life.phase is Phase.ENDED
+
+
+@pytest.mark.parametrize("events", [(ReadingLost(),), (SliceArrived(30.3), ReadingDone(flagged=False))])
+def test_a_change_after_the_ceiling_discards_a_reading_that_is_not_told_yet(events: tuple[Event]) -> None:
+    life, actions = play(
+        Tick(1.5, blocked=False), ReadingDone(flagged=False), Tick(30, blocked=False), *events
+    )
+    assert actions == [Action.READ, Action.CONFIRM, Action.DISCARD]
+    assert life.phase is Phase.RECEIVING
 
 
 def test_a_sentinel_ends_without_waiting_for_quiet_or_ceiling() -> None:
@@ -148,9 +159,9 @@ class AnySeries(RuleBasedStateMachine):
         before = self.life.phase
         self.life, action = advance(self.life, event, PACE)
         match action:
-            case Action.READ:
+            case Action.READ | Action.CONFIRM:
                 assert self.in_reading is None, "one reading at a time"
-                self.in_reading = self.slices
+                self.in_reading = self.slices if action is Action.READ else self.in_result
             case Action.RECORD:
                 assert self.in_result == self.slices, "what is recorded is of every slice"
                 assert self.flagged or self.evident or self.now >= self.last_slice + PACE.ceiling_s
@@ -183,8 +194,10 @@ class AnySeries(RuleBasedStateMachine):
     @rule(flagged=st.booleans())
     def a_reading_comes_back(self, flagged: bool) -> None:
         assert self.in_reading is not None
-        self.in_result, self.in_reading, self.flagged = self.in_reading, None, flagged
-        self.feed(ReadingDone(flagged))
+        if self.life.phase is Phase.READING:
+            self.flagged = flagged
+        self.in_result, self.in_reading = self.in_reading, None
+        self.feed(ReadingDone(self.flagged))
 
     @precondition(lambda self: self.in_reading is not None)
     @rule()
@@ -194,11 +207,11 @@ class AnySeries(RuleBasedStateMachine):
 
     @invariant()
     def a_reading_runs_where_the_state_says_so(self) -> None:
-        assert (self.in_reading is not None) == (self.life.phase is Phase.READING)
+        assert (self.in_reading is not None) == (self.life.phase in RUNNING)
 
     def teardown(self) -> None:
         """Whatever came before, with quiet from now on the series ends with a reading of every slice."""
-        for _ in range(4):
+        for _ in range(6):
             if self.life.phase is Phase.ENDED:
                 break
             due = next_tick(self.life, PACE)
