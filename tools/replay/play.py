@@ -60,19 +60,20 @@ def play(
     Raises ReplayFailed.
     """
     player = _Player(day, root, results, rested)
-    stopped = False
-    while True:
-        try:
-            over = player.turn()
-            turned(player.ledger)
-            if over:
-                return player.ledger
-            time.sleep(TURN_S)
-        except KeyboardInterrupt:
-            if stopped:
-                raise
-            stopped = True
-            player.worklist.stop()
+    try:
+        while True:
+            try:
+                over = player.turn()
+                turned(player.ledger)
+                if over:
+                    return player.ledger
+                time.sleep(TURN_S)
+            except KeyboardInterrupt:
+                if player.worklist.stopped:
+                    raise
+                player.worklist.stop()
+    finally:
+        player.stop()
 
 
 class _Player:
@@ -101,6 +102,12 @@ class _Player:
             ).start()
             for number in range(1, day.scanners + 1)
         ]
+
+    def stop(self) -> None:
+        """Returns when nobody writes into the folder any more."""
+        self.worklist.stop()
+        for thread in self._scanning:
+            thread.join()
 
     def turn(self) -> bool:
         """Take in what happened; True when nothing more will."""

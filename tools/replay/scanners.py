@@ -50,7 +50,7 @@ class Worklist:
         self._taken = 0
         self._told = 0
         self._changed = threading.Condition()
-        self._stopped = False
+        self.stopped = False
 
     def next(self) -> int | None:
         """The number of the next study, from 1, once there is room for it; None when the day is over."""
@@ -75,7 +75,7 @@ class Worklist:
 
     def stop(self) -> None:
         with self._changed:
-            self._stopped = True
+            self.stopped = True
             self._changed.notify_all()
 
     def wait(self, seconds: float) -> None:
@@ -92,7 +92,7 @@ class Worklist:
     def _over(self) -> bool:
         left = self._left_s()
         all_taken = self._total is not None and self._taken >= self._total
-        return self._stopped or all_taken or (left is not None and left <= 0)
+        return self.stopped or all_taken or (left is not None and left <= 0)
 
     def _left_s(self) -> float | None:
         return None if self._ends_at is None else self._ends_at - time.monotonic()
