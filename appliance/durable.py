@@ -33,6 +33,21 @@ def write(path: Path, content: bytes) -> None:
     reach("file.kept")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, with those above it, and keep its name. Raises OSError."""
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(mode=0o750, exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def recover(folder: Path) -> None:
+    """Drop the temporary files that a kill left in a folder, keep the names that it made. Raises OSError."""
+    for temporary in folder.glob(".*.tmp"):
+        temporary.unlink(missing_ok=True)
+    sync_folder(folder)
+
+
 def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from appliance import durable
 from appliance.intake.folder import mount_of
 
 
@@ -41,19 +42,22 @@ class StateFolder:
         return self.path / "control.sock"
 
     def take(self, results: Path) -> BinaryIO:
-        """Make what is missing, and lock; raises StateFolderError."""
+        """Make what is missing, lock, and clear what a kill left; raises StateFolderError."""
         try:
-            self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
+            durable.make_folder(self.path)
             if mount_of(self.path).is_network:
                 raise StateFolderError(
                     f"The state folder {self.path} is on a network file system, where locks and fsync"
                     " cannot be trusted: name a folder on a local disk."
                 )
-            for folder in (self.objects, self.engine_cache, results):
-                folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+            for folder in (self.objects, self.engine_cache, self.known_answers, results):
+                durable.make_folder(folder)
+            lock = self.lock()
+            for folder in (self.objects, self.known_answers, results):
+                durable.recover(folder)
         except OSError as error:
             raise _unusable(self.path, error) from error
-        return self.lock()
+        return lock
 
     def lock(self) -> BinaryIO:
         """Hold the folder until the returned file is closed; raises StateFolderError."""
