@@ -1,0 +1,90 @@
+"""An appliance that dies again and again while a scanner exports, and what must be true in the end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from exams import Patients, Scanner
+from harness import Appliance
+from witness import Told, Witness, chains, latest, remains
+
+from appliance.faults import VARIABLE
+
+DIES_S = 60.0
+SETTLES_S = 40.0
+
+Power = Callable[[Path, Witness], AbstractContextManager[Mapping[str, str]]]
+"""Around one life of a daemon: what it adds to the environment, and what happens to the disk at the end."""
+
+
+class Trial:
+    """A folder with an appliance, a scanner and a witness; one life of the daemon at a time."""
+
+    def __init__(
+        self, folder: Path, patients: Patients, power: Power | None = None, *, patience_s: float = DIES_S
+    ) -> None:
+        """`patience_s`: how long the scanner waits for a finding before it goes on."""
+        self.appliance = Appliance(
+            folder,
+            completeness={"floor_s": 0.3, "ceiling_s": 1.0},
+            rescan_s=0.5,
+            workers=1,
+        )
+        self.witness = Witness(self.appliance.results)
+        self.scanner = Scanner(self.appliance.export_folder, patients, self.witness, patience_s)
+        self._power = power
+
+    def __enter__(self) -> Trial:
+        self.witness.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.witness.stop()
+
+    @contextlib.contextmanager
+    def life(self, env: Mapping[str, str] | None = None) -> Iterator[Appliance]:
+        """The daemon runs; in the end it is killed, if it is not dead yet, and the power may go."""
+        power = self._power(self.appliance.state, self.witness) if self._power else contextlib.nullcontext({})
+        with power as more, self.appliance.launched({**more, **(env or {})}):
+            yield self.appliance
+
+    def killed_at(self, point: str, number: int) -> None:
+        """A life that ends when it reaches a point."""
+        with self.life({VARIABLE: f"{point}:kill:{number}"}) as appliance:
+            assert appliance.process is not None
+            assert appliance.process.wait(DIES_S) == -signal.SIGKILL, appliance.log.read_text()[-3000:]
+
+    def judge(self, expected: Mapping[str, Told]) -> None:
+        """The last life: each series has one current finding, as expected, and nothing else is wrong."""
+        with self.appliance as appliance:
+            with contextlib.suppress(AssertionError):
+                appliance.wait("all is told", lambda: self.told() == expected, SETTLES_S)
+            assert self.told() == expected
+            appliance.wait("nothing is in flight", lambda: not appliance.status()["in_progress"])
+            assert appliance.stop() == 0
+        assert self.wrong() == []
+
+    def told(self) -> dict[str, Told]:
+        return latest(self.witness.findings().values())
+
+    def wrong(self) -> list[str]:
+        """What is wrong whatever was exported."""
+        return [
+            *self.witness.wrong(),
+            *chains(self.witness.findings()),
+            *remains(self.appliance.state),
+        ]
+
+
+@contextlib.contextmanager
+def meanwhile(work: Callable[[], None]) -> Iterator[None]:
+    """Something goes on beside, and ends, before this does."""
+    with ThreadPoolExecutor(1) as thread:
+        done = thread.submit(work)
+        yield
+        done.result()
