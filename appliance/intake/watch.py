@@ -145,14 +145,19 @@ class Watch(threading.Thread):
         while not self._stopping:
             if self._look_asked:
                 self._look_asked = False
-                self._look_soon()
+                self._next_look = min(self._next_look, self._rested_at)
             if time.monotonic() >= self._next_look:
                 self._look()
                 reach("watch.scanned")
             self._follow_hints()
-            self._sleep(SETTLE_S / 2 if self._touched else self._next_look - time.monotonic())
+            self._sleep(self._patience(time.monotonic()))
         if self._hints is not None:
             self._hints.close()
+
+    def _patience(self, now: float) -> float:
+        if self._look_asked:
+            return 0.0
+        return SETTLE_S / 2 if self._touched else self._next_look - now
 
     def _sleep(self, seconds: float) -> None:
         poll = select.poll()
@@ -191,21 +196,18 @@ class Watch(threading.Thread):
         except OSError:
             self._lose("broken")
             self._hints = None
-            self._look_soon()
+            self._look_asked = True
             return
         now = time.monotonic()
         self._touched |= {path: 0.0 if whole else now for path, whole in heard.touched.items()}
         if heard.overflow:
             self._lose("overflow")
         if heard.overflow or heard.moved:
-            self._look_soon()
+            self._look_asked = True
 
     def _lose(self, why: Lost) -> None:
         logs.event("watch_hints_lost", logging.WARNING, why=why)
         self._hints_lost.append(why)
-
-    def _look_soon(self) -> None:
-        self._next_look = min(self._next_look, self._rested_at)
 
     def _open_hints(self) -> None:
         if self._wants_hints and self._hints is None:
@@ -292,7 +294,7 @@ class Watch(threading.Thread):
         """A limit is told of when it is met, not with every look."""
         if self._limit_met and not self._limited:
             self._lose("limit")
-        if thorough:
+        if self._limit_met or thorough:
             self._limited = self._limit_met
             self._limit_met = False
 
@@ -323,7 +325,7 @@ class Watch(threading.Thread):
                     self._watch(path)
                     closed: list[Path] = []
                     found = folder.listing(path, unreadable=closed.append, answered=self._asked)
-                    age_s = time.time() - status.st_mtime
+                    age_s = max(0.0, time.time() - status.st_mtime)
                     self._tell(self._census.listed(path, found, None if closed else stamp, now, age_s))
                     for one in closed:
                         unreadable(one)
