@@ -47,6 +47,8 @@ class Appliance:
         self.log = folder / "log"
         self.under: list[str] = []
         """A command that runs the daemon, such as setpriv."""
+        self.program = ["-m", "appliance"]
+        """What Python is to run."""
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Appliance:
@@ -67,7 +69,7 @@ class Appliance:
         """Run the daemon, with more in its environment."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.under, sys.executable, "-m", "appliance", "run", "--config", str(self.config)],
+                [*self.under, sys.executable, *self.program, "run", "--config", str(self.config)],
                 stderr=log,
                 env={**os.environ, **(env or {})},
             )
