@@ -33,6 +33,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("list",): Command("appliance.commands.journal:list_series", "List what a daemon has seen."),
     ("show",): Command("appliance.commands.journal:show", "Show a series with all its revisions."),
     ("retry",): Command("appliance.commands.retry:retry", "Have series read once more."),
+    ("rebuild",): Command(
+        "appliance.commands.rebuild:rebuild", "Make a new journal in place of a damaged one."
+    ),
     ("config", "check"): Command("appliance.commands.config:check", "Check a configuration file."),
     ("config", "example"): Command(
         "appliance.commands.config:example", "Print a configuration to start from."

@@ -36,7 +36,7 @@ from appliance.intake.completeness import Sentinel
 from appliance.intake.desk import Became, FileGone, FileLeft, FileLost, FilePassed, IntakeDesk, SliceTaken
 from appliance.intake.parsing import Parsed
 from appliance.intake.watch import FilesSeen, Scanned, SentinelSeen, Watch
-from appliance.journal import Journal, JournalReader
+from appliance.journal import Journal, JournalError, JournalReader
 from appliance.keeper import Keeper
 from appliance.known_answers import AnswersWrong, KnownAnswers
 from appliance.light import light, one_line
@@ -118,6 +118,11 @@ class Daemon:
 
         self._state = StateFolder(config.state_folder)
         self._lock = self._state.take(config.results)
+        if not self._state.journal.exists() and any(config.results.glob("[!.]*.r[0-9]*.json")):
+            raise JournalError(
+                f"There are results in {config.results} and no journal at {self._state.journal}: run"
+                " scanlight rebuild, so that nothing is delivered twice."
+            )
         self._disk = StateDisk()
         self._disk.while_waiting = self._wait_for_the_disk
         self._journal = Journal(self._state.journal, self._disk)

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from appliance import durable
 from appliance.clock import utc_now
 from appliance.faults import reach
 from appliance.findings.record import SeriesRecord
@@ -204,7 +205,9 @@ class Journal:
             if self._db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise JournalDamaged(path)
             self._migrate()
-        except sqlite3.Error as error:
+            # The name itself must survive a power cut.
+            durable.sync_folder(path.absolute().parent)
+        except (OSError, sqlite3.Error) as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in (
                 sqlite3.SQLITE_CORRUPT,
                 sqlite3.SQLITE_NOTADB,

@@ -1,0 +1,298 @@
+"""Rebuilding a journal that is damaged or gone.
+
+What was done is in the results folder and in the objects, what arrived is in the export folder. Nothing is
+delivered twice, since a revision keeps its number and bytes; nothing old becomes new, since the moment of the
+installation is kept; and where it cannot be told whether a file was part of a finding, it is read again,
+which changes nothing if it was.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from appliance import durable
+from appliance.clock import utc_now, utc_text
+from appliance.config import Config
+from appliance.delivery import results_folder
+from appliance.findings.identity import result_name
+from appliance.findings.objects import ObjectStore
+from appliance.findings.record import SeriesRecord, printable
+from appliance.imaging.isolation import SlicePool
+from appliance.imaging.slices import NotDicom
+from appliance.intake import folder
+from appliance.journal import BACKLOG, Event, Journal, JournalDamaged, JournalError, KnownFile
+from appliance.reasons import Reason
+from appliance.records import Arrival, Slice, SlicePlan
+from appliance.state_disk import StateDisk
+from appliance.state_folder import StateFolder
+
+HELD_BACK = b"The journal is being rebuilt: run scanlight rebuild again.\n"
+"""Stands in place of the journal between the old and the new one, so that no daemon starts on neither."""
+
+Progress = Callable[[str, int], None]
+"""Told what is going on and how much of it is done."""
+
+
+class NothingToRebuild(Exception):
+    """The journal is in order."""
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """What came of it: series and revisions taken over, files that belong to them, files to be read.
+
+    `aside` is where the damaged journal is kept; `unreadable` are records that are damaged themselves.
+    """
+
+    aside: Path | None = None
+    series: int = 0
+    revisions: int = 0
+    files: int = 0
+    to_read: int = 0
+    unreadable: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Revision:
+    record: SeriesRecord
+    content: bytes
+    delivered: bool
+
+
+Subject = tuple[str, int]
+"""A series UID or the path of a file, and the stack."""
+
+
+def rebuild(config: Config, progress: Progress = lambda what, done: None) -> Rebuilt:
+    """Make a new journal and keep the old one aside.
+
+    Raises NothingToRebuild, StateFolderError when a daemon runs, FolderDown without the export folder, and
+    OSError.
+    """
+    state = StateFolder(config.state_folder)
+    with closing(state.take(config.results)):
+        if _in_order(state.journal):
+            raise NothingToRebuild(f"The journal {state.journal} is in order: nothing was changed.")
+        mount = folder.check(config.export_folder, None)
+        installed_at = _installed_at(state)
+        made = state.path / "journal.rebuilt.db"
+        _remove(made)
+        rebuilt = Rebuilt()
+        with closing(Journal(made)) as journal:
+            journal.set_meta("created_at", utc_text(installed_at))
+            current = _take_findings(config, state, journal, rebuilt, progress)
+            _take_files(config, journal, current, installed_at, rebuilt, progress)
+            journal.set_meta("export_mount", mount)
+            journal.set_meta("first_scan_at", utc_now())
+        rebuilt.aside = _exchange(state.journal, made)
+        return rebuilt
+
+
+def _in_order(path: Path) -> bool:
+    if not path.exists():
+        return False
+    try:
+        Journal(path).close()
+    except JournalDamaged:
+        return False
+    except JournalError as error:
+        raise NothingToRebuild(str(error)) from error
+    return True
+
+
+def _installed_at(state: StateFolder) -> datetime:
+    """When this installation first started: as a damaged journal says, or since the lock has been there."""
+    for path in (state.journal, *sorted(state.path.glob("journal.damaged-*.db"), reverse=True)):
+        with suppress(sqlite3.Error, TypeError, ValueError):
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as damaged:
+                found = damaged.execute("SELECT value FROM meta WHERE key = 'created_at'").fetchone()
+            return datetime.fromisoformat(found[0])
+    return datetime.fromtimestamp((state.path / "lock").stat().st_mtime, UTC)
+
+
+def _take_findings(
+    config: Config, state: StateFolder, journal: Journal, rebuilt: Rebuilt, progress: Progress
+) -> dict[Subject, SeriesRecord]:
+    """Every revision of every series, as delivered or as it is to be delivered; returns the current ones."""
+    objects = ObjectStore(state.objects, StateDisk())
+    current: dict[Subject, SeriesRecord] = {}
+    found = _revisions(config.results, state.objects, rebuilt)
+    for done, (subject, revisions) in enumerate(found.items(), 1):
+        progress("Taking over findings", done)
+        name, stack = subject
+        row = journal.series(name, revisions[0].record.study_uid, stack)
+        for one in revisions:
+            record = one.record
+            stored = objects.put(one.content, ".json")
+            result = result_name(name, stack, record.revision or 1)
+            known_before = record.reason is Reason.BEFORE_INSTALLATION
+            journal.end(
+                row.id,
+                [],
+                [Event("series", record.outcome or "", record.reason or ""), *_scored(record)],
+                finding=(record, stored, [] if known_before else [(results_folder.DESTINATION, result)]),
+            )
+            rebuilt.revisions += 1
+        for delivery in journal.open_deliveries():
+            if (config.results / delivery.name).exists():
+                journal.settle_delivery(delivery, delivered=True)
+        current[subject] = revisions[-1].record
+        rebuilt.series += 1
+    return current
+
+
+def _scored(record: SeriesRecord) -> Iterator[Event]:
+    if record.completed_by is not None:
+        yield Event("completed", record.completed_by)
+    if record.probability is not None:
+        yield Event("probability", value=record.probability)
+
+
+def _revisions(results: Path, objects: Path, rebuilt: Rebuilt) -> dict[Subject, list[_Revision]]:
+    """The revisions of each subject, in order. What was delivered counts; of what was not, the last."""
+    found: dict[Subject, dict[int, _Revision]] = defaultdict(dict)
+    for path in (*sorted(results.glob("[!.]*.json")), *sorted(objects.glob("[!.]*.json"))):
+        try:
+            content = path.read_bytes()
+            record = SeriesRecord.from_json(content.decode())
+        except (OSError, ValueError, TypeError):
+            rebuilt.unreadable.append(path)
+            continue
+        subject = record.series_uid or record.path
+        if subject is None or record.revision is None or record.reading_key is None:
+            rebuilt.unreadable.append(path)
+            continue
+        one = _Revision(record, content, delivered=path.parent == results)
+        known = found[subject, record.stack].get(record.revision)
+        if known is None or (not known.delivered and _moment(known.record) < _moment(record)):
+            found[subject, record.stack][record.revision] = one
+    return {subject: list(_distinct(revisions)) for subject, revisions in sorted(found.items())}
+
+
+def _distinct(revisions: dict[int, _Revision]) -> Iterator[_Revision]:
+    """In their order, each reading once: an object may have been made again after a crash."""
+    keys: set[str | None] = set()
+    for number in sorted(revisions, key=lambda n: (not revisions[n].delivered, n)):
+        if revisions[number].record.reading_key in keys:
+            del revisions[number]
+        else:
+            keys.add(revisions[number].record.reading_key)
+    yield from (revisions[number] for number in sorted(revisions))
+
+
+def _moment(record: SeriesRecord) -> str:
+    return record.recorded_at or ""
+
+
+@dataclass(slots=True)
+class _Found:
+    """The files of one subject; `slices` counts its instances."""
+
+    files: list[Arrival] = field(default_factory=list)
+    instances: set[str] = field(default_factory=set)
+
+
+def _take_files(
+    config: Config,
+    journal: Journal,
+    current: dict[Subject, SeriesRecord],
+    installed_at: datetime,
+    rebuilt: Rebuilt,
+    progress: Progress,
+) -> None:
+    """Which files belong to the findings, which are old, which none of ours; the rest will be read."""
+    series: dict[str, _Found] = defaultdict(_Found)
+    others: list[KnownFile] = []
+    with SlicePool(config.workers, config.worker_memory_mb, config.worker_timeout_s) as pool:
+        for done, (one, result) in enumerate(_headers(config.export_folder, pool, config.workers), 1):
+            progress("Reading headers", done)
+            match result:
+                case Slice(header=header):
+                    series[header.series_uid].files.append(one)
+                    series[header.series_uid].instances.add(header.sop_instance_uid)
+                case NotDicom():
+                    others.append(KnownFile(str(one.path), one.identity, "other", None))
+                case _:
+                    series[printable(str(one.path.relative_to(config.export_folder)))].files.append(one)
+    old_before = installed_at.timestamp() - config.backlog_h * 3600
+    for subject, found in series.items():
+        record = current.get((subject, 1))
+        if record is not None and _is_all_of_it(record, found):
+            row = journal.series(subject, record.study_uid)
+            kind = "slice" if found.instances else "unreadable"
+            others += [KnownFile(str(one.path), one.identity, kind, row.id) for one in found.files]
+            rebuilt.files += len(found.files)
+            continue
+        old = [one for one in found.files if _was_there(one, old_before, installed_at.timestamp())]
+        others += [KnownFile(str(one.path), one.identity, BACKLOG, None) for one in old]
+        rebuilt.to_read += len(found.files) - len(old)
+    journal.add_files(others)
+
+
+def _is_all_of_it(record: SeriesRecord, found: _Found) -> bool:
+    """Whether these files are what the finding was read from: as many, and none written since."""
+    end = record.complete_at or record.recorded_at
+    if end is None or (found.instances and len(found.instances) != record.slices):
+        return False
+    moment = datetime.fromisoformat(end).timestamp()
+    return all(_last_changed(one) <= moment for one in found.files)
+
+
+def _was_there(one: Arrival, old_before: float, installed_at: float) -> bool:
+    """Whether a file was old and in the folder at the installation: an old study exported later is new."""
+    return one.identity.mtime_ns / 1e9 < old_before and _last_changed(one) < installed_at
+
+
+def _last_changed(one: Arrival) -> float:
+    """Seconds since 1970: of the content or of the inode, which no exporter can set back."""
+    with suppress(OSError):
+        return max(one.identity.mtime_ns, one.path.lstat().st_ctime_ns) / 1e9
+    return float("inf")
+
+
+def _headers(root: Path, pool: SlicePool, workers: int) -> Iterator[tuple[Arrival, Slice | BaseException]]:
+    plan = SlicePlan(in_plane_mm=(1.0, 1.0), grid=(1, 1), pixels=False)
+    waiting: deque[tuple[Arrival, Future[Slice]]] = deque()
+    arrivals: Iterable[Arrival] = folder.scan(root)
+    for one in arrivals:
+        waiting.append((one, pool.submit(one.path, plan)))
+        if len(waiting) > 4 * workers:
+            yield _result(*waiting.popleft())
+    while waiting:
+        yield _result(*waiting.popleft())
+
+
+def _result(one: Arrival, future: Future[Slice]) -> tuple[Arrival, Slice | BaseException]:
+    error = future.exception()
+    return (one, future.result() if error is None else error)
+
+
+def _exchange(journal: Path, made: Path) -> Path | None:
+    """Put the new journal in place of the old one, which is kept aside; in between, none can be opened."""
+    aside = None
+    if journal.exists() and journal.read_bytes()[: len(HELD_BACK)] != HELD_BACK:
+        stamp = utc_now().replace(":", "").replace(".", "")
+        aside = journal.with_name(f"journal.damaged-{stamp}.db")
+        for end in ("", "-wal"):
+            with suppress(FileNotFoundError):
+                os.link(f"{journal}{end}", f"{aside}{end}")
+    durable.write(journal, HELD_BACK)
+    for end in ("-wal", "-shm"):
+        Path(f"{journal}{end}").unlink(missing_ok=True)
+    durable.sync_folder(journal.parent)
+    made.replace(journal)
+    durable.sync_folder(journal.parent)
+    return aside
+
+
+def _remove(made: Path) -> None:
+    for end in ("", "-wal", "-shm"):
+        Path(f"{made}{end}").unlink(missing_ok=True)

@@ -1,0 +1,123 @@
+"""A journal is damaged, and one command makes a new one: nothing is told twice, nothing old becomes new."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pydicom
+import pytest
+from command import scanlight
+from harness import Appliance, uid_of
+
+SmallChest = Callable[[str], list[Path]]
+
+
+def damage(appliance: Appliance) -> None:
+    journal = appliance.state / "journal.db"
+    content = bytearray(journal.read_bytes())
+    content[1024:] = b"\xff" * (len(content) - 1024)
+    journal.write_bytes(content)
+    for end in ("-wal", "-shm"):
+        journal.with_name(journal.name + end).unlink(missing_ok=True)
+
+
+def listed(appliance: Appliance) -> dict[str, str | None]:
+    lines = appliance.cli("list", "--json").stdout.splitlines()
+    return {one["series_uid"] or one["path"]: one["outcome"] for one in map(json.loads, lines)}
+
+
+def revisions(appliance: Appliance) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in appliance.results.iterdir()}
+
+
+def renamed(files: list[Path], folder: Path) -> list[Path]:
+    """The same chest as another series."""
+    folder.mkdir()
+    uid = pydicom.uid.generate_uid()
+    for file in files:
+        dataset = pydicom.dcmread(file)
+        dataset.SeriesInstanceUID = dataset.StudyInstanceUID = uid
+        dataset.save_as(folder / file.name)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.slow
+def test_a_damaged_journal_is_refused_kept_aside_and_rebuilt(tmp_path: Path, small_chest: SmallChest) -> None:
+    appliance = Appliance(tmp_path)
+    old, while_down = (
+        renamed(small_chest("clear"), tmp_path / "1"),
+        renamed(small_chest("cap"), tmp_path / "2"),
+    )
+    appliance.copy(old, "old")
+    long_ago = time.time() - 3 * 86400
+    for path in (appliance.export_folder / "old").iterdir():
+        os.utime(path, (long_ago, long_ago))
+    late = renamed(small_chest("clear"), tmp_path / "3")
+    with appliance:
+        appliance.copy(small_chest("covid"), "covid")
+        appliance.copy(late[:-2], "late")
+        (appliance.export_folder / "broken.dcm").write_text("no DICOM")
+        (appliance.export_folder / "note.txt").write_text("hello")
+        appliance.wait_for_findings(3)
+        appliance.wait("the old one is named", lambda: len(listed(appliance)) == 4)
+        before, known = revisions(appliance), listed(appliance)
+        assert scanlight("rebuild", "--config", appliance.config).returncode == 2, "a daemon runs"
+    assert scanlight("rebuild", "--config", appliance.config).returncode == 1, "nothing is wrong with it"
+
+    damage(appliance)
+    refused = scanlight("run", "--config", appliance.config)
+    assert (refused.returncode, "is damaged: run scanlight rebuild" in refused.stderr) == (2, True)
+    appliance.copy(while_down, "new")
+    for path in (appliance.export_folder / "new").iterdir():
+        os.utime(path, (long_ago, long_ago))
+    appliance.copy(late[-2:], "late")
+    done = scanlight("rebuild", "--config", appliance.config)
+    assert done.returncode == 0, done.stderr
+    assert "4 series with 4 revisions" in done.stdout.replace("\n", " ")
+    assert len(list(appliance.state.glob("journal.damaged-*.db"))) == 1
+
+    with appliance:
+        appliance.wait("the rest was read", lambda: len(appliance.findings()) == 5)
+        appliance.wait("the old one is named again", lambda: len(listed(appliance)) == 5)
+        time.sleep(2)
+        assert len(appliance.findings()) == 5
+        after = revisions(appliance)
+        assert {name: after[name] for name in before} == before
+        new = {name for name in after if name not in before}
+        assert new == {f"{uid_of(while_down[0])}.r1.json", f"{uid_of(late[0])}.r2.json"}
+        states = listed(appliance)
+        assert {uid: states[uid] for uid in known if uid != uid_of(late[0])} == {
+            uid: outcome for uid, outcome in known.items() if uid != uid_of(late[0])
+        }
+        assert states[uid_of(old[0])] == "skipped"
+        assert appliance.status()["counts"]["suspect"] == 1
+        assert (
+            'deliveries_total{destination="results_folder",result="failed"} 0.0'
+            in httpx.get(f"{appliance.url}/metrics").text
+        )
+
+
+@pytest.mark.slow
+def test_a_journal_that_is_gone_is_no_fresh_start(tmp_path: Path, small_chest: SmallChest) -> None:
+    appliance = Appliance(tmp_path)
+    with appliance:
+        appliance.copy(small_chest("covid"), "study")
+        appliance.wait_for_findings(1)
+    before = revisions(appliance)
+    (appliance.state / "journal.db").unlink()
+    refused = scanlight("run", "--config", appliance.config)
+    assert (refused.returncode, "run scanlight rebuild" in refused.stderr) == (2, True)
+
+    # What was recorded and not delivered is delivered now.
+    (result,) = appliance.results.iterdir()
+    shutil.move(result, tmp_path / "aside")
+    assert scanlight("rebuild", "--config", appliance.config).returncode == 0
+    with appliance:
+        appliance.wait_for_findings(1)
+    assert revisions(appliance) == before
