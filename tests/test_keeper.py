@@ -13,13 +13,14 @@ from poison import PoisonPool
 from appliance.findings.objects import ObjectStore
 from appliance.intake import folder
 from appliance.intake.completeness import Pace, Sentinel
-from appliance.intake.desk import IntakeDesk, SliceTaken
+from appliance.intake.desk import FileGone, IntakeDesk, SliceTaken
 from appliance.intake.parsing import Parsed
 from appliance.intake.watch import FilesSeen
 from appliance.journal import Journal
 from appliance.keeper import Keeper
-from appliance.reader import Job
-from appliance.reading import ModelInUse, rules_for
+from appliance.reader import FilesChanged, Job, ReadingFinished
+from appliance.reading import ModelInUse, Reading, rules_for
+from appliance.reasons import Outcome
 from appliance.recorder import Recorder
 from appliance.records import SlicePlan
 from appliance.state_disk import StateDisk
@@ -59,15 +60,36 @@ class Room:
             memory_budget=memory_budget,
         )
 
-    def see(self, *paths: Path) -> None:
+    def see(self, *paths: Path, at: float | None = None) -> None:
         arrivals = tuple(one for one in map(folder.arrival, paths) if one)
-        self.desk.seen(FilesSeen(arrivals, time.monotonic()))
+        self.desk.seen(FilesSeen(arrivals, time.monotonic() if at is None else at))
 
     def parse(self) -> None:
         while len(self.desk):
             taken = self.desk.parsed(self.posted.get(timeout=30))
             if isinstance(taken, SliceTaken):
                 self.keeper.take(taken)
+            elif isinstance(taken, FileGone):
+                self.keeper.file_gone(taken.arrival)
+
+    def bring(self, *files: Path, suffix: str = ".dcm", at: float | None = None) -> list[Path]:
+        """Copy these files to the export folder, and have them read."""
+        paths = [self.export / file.with_suffix(suffix).name for file in files]
+        for path, file in zip(paths, files, strict=True):
+            path.write_bytes(file.read_bytes())
+        self.see(*paths, at=at)
+        self.parse()
+        return paths
+
+    def answer(self, outcome: Outcome) -> None:
+        """The engine thread is done with the newest job."""
+        job = self.jobs[-1]
+        reading = job.reading or Reading(outcome, None, None, None, None, {})
+        self.keeper.reading_finished(ReadingFinished(job, reading, 0.0))
+
+    @property
+    def ended(self) -> bool:
+        return not self.keeper.in_progress(None)
 
     def unknown(self) -> list[Path]:
         return [
@@ -146,3 +168,96 @@ def test_a_sentinel_of_its_folder_completes_a_series_whose_slices_come_to_be_par
     room.parse()
     room.keeper.tick(time.monotonic())
     assert len(room.jobs) == 1
+
+
+def test_a_series_without_a_flag_is_told_of_only_after_a_look_at_the_folder_and_at_its_files(
+    room: Room, small_chest: Callable[[str], list[Path]]
+) -> None:
+    room.bring(*small_chest("clear")[:3])
+    seen = time.monotonic()
+    room.keeper.tick(seen + 2)
+    room.answer(Outcome.NOT_FLAGGED)
+    for after_s in (29, 31, 32):
+        room.keeper.tick(seen + after_s)
+    assert (len(room.jobs), len(room.looks)) == (1, 1), "asked for a look, once"
+    room.keeper.looked(seen + 29, seen + 33)
+    room.keeper.tick(seen + 33)
+    assert len(room.jobs) == 1, "that look began before the ceiling"
+    room.keeper.looked(seen + 33, seen + 34)
+    room.keeper.tick(seen + 34)
+    assert room.jobs[1].reading is not None, "the files are looked at"
+    assert not room.ended
+    room.answer(Outcome.NOT_FLAGGED)
+    assert room.ended
+
+
+def test_files_that_changed_before_a_reading_is_told_are_read_again_and_the_wait_begins_anew(
+    room: Room, small_chest: Callable[[str], list[Path]]
+) -> None:
+    now = time.monotonic()
+    paths = room.bring(*small_chest("clear")[:3], at=now - 40)
+    room.keeper.tick(now)
+    room.answer(Outcome.NOT_FLAGGED)
+    room.keeper.looked(now, now)
+    room.keeper.tick(now)
+    changed = folder.arrival(paths[1])
+    assert changed is not None
+    room.keeper.reading_finished(ReadingFinished(room.jobs[-1], FilesChanged((changed,)), 0.0))
+    room.keeper.tick(now + 60)
+    assert len(room.jobs) == 2, "waits for the file"
+    room.parse()
+    # The file came 40 s after the others: a slow series, of which quiet says something only at the ceiling.
+    room.keeper.tick(now + 40)
+    assert len(room.jobs[2].slices) == 3
+    room.answer(Outcome.NOT_FLAGGED)
+    for after_s, jobs in ((25, 3), (45, 4)):
+        room.keeper.looked(now + after_s, now + after_s)
+        room.keeper.tick(now + after_s)
+        assert len(room.jobs) == jobs
+
+
+def test_a_file_that_grows_holds_up_what_is_not_a_flag(
+    room: Room, small_chest: Callable[[str], list[Path]]
+) -> None:
+    now = time.monotonic()
+    room.bring(*small_chest("clear")[:3])
+    growing = room.export / "growing.dcm"
+    for after_s in (0, 20, 40):
+        growing.write_text(f"header so far: {after_s}")
+        room.see(growing, at=now + after_s)
+        room.parse()
+        if after_s == 0:
+            room.keeper.tick(now + 2)
+            room.answer(Outcome.NOT_FLAGGED)
+        room.keeper.looked(now + after_s + 15, now + after_s + 15)
+        room.keeper.tick(now + after_s + 15)
+        assert len(room.jobs) == 1
+    for after_s in (70, 71):
+        room.keeper.looked(now + after_s, now + after_s)
+        room.keeper.tick(now + after_s)
+    assert len(room.jobs) == 2, "given up"
+
+
+def test_a_file_under_its_final_name_is_not_gone(
+    room: Room, small_chest: Callable[[str], list[Path]]
+) -> None:
+    files = small_chest("covid")[:4]
+    parts = room.bring(*files[:3], suffix=".part")
+    room.keeper.tick(time.monotonic() + 2)
+    room.answer(Outcome.FLAGGED)
+    assert room.ended
+    finals = [part.rename(part.with_suffix(".dcm")) for part in parts]
+    room.see(*finals)
+    room.parse()
+    room.keeper.tick(time.monotonic() + 2)
+    assert room.ended, "the same slices"
+    room.bring(files[3])
+    room.keeper.tick(time.monotonic() + 2)
+    assert len(room.jobs[-1].slices) == 4
+
+    finals[0].unlink()
+    room.answer(Outcome.FLAGGED)
+    room.see(room.bring(small_chest("covid")[4])[0])
+    room.parse()
+    room.keeper.tick(time.monotonic() + 2)
+    assert (len(room.jobs), room.ended) == (2, True), "now one is"
