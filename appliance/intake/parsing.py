@@ -6,8 +6,9 @@ tries and what needs no reading. Each of them gets a share, so that none waits f
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -91,10 +92,22 @@ class ParseQueue:
         return path in self._open.get(path.parent, {})
 
     def blocks(self, folders: set[Path], until: float) -> bool:
-        """Whether a file of these folders that was seen until then is not read yet."""
-        return any(
-            parse.seen_at <= until for folder in folders for parse in self._open.get(folder, {}).values()
-        )
+        """Whether a file of these folders that was seen until then is not read yet.
+
+        A series that its exporter spreads over several folders may have files in any beside them. Of those
+        only what arrives now is waited for: what lay there may be years of it, and a second try takes long.
+        """
+        own = (parse for folder in folders for parse in self._open.get(folder, {}).values())
+        return any(parse.seen_at <= until for parse in (*own, *self._beside(folders)))
+
+    def _beside(self, folders: set[Path]) -> Iterator[Parse]:
+        if len(folders) > 1:
+            above = Path(os.path.commonpath(folders))
+            for folder, waiting in self._open.items():
+                if folder.is_relative_to(above):
+                    yield from (
+                        one for one in waiting.values() if not (one.lay_there or one.old or one.tries)
+                    )
 
     def oldest(self) -> float | None:
         """When the file that waits longest was seen."""

@@ -175,6 +175,24 @@ def test_files_that_wait_block_their_folder_until_they_were_seen(
     assert not desk.desk.blocks({tmp_path}, time.monotonic())
 
 
+def test_a_series_in_several_folders_waits_for_what_arrives_beside_them(
+    pool: PoisonPool, small_chest: SmallChest, tmp_path: Path
+) -> None:
+    for name in ("study/1", "study/2", "study/3", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    spread = {tmp_path / "study/1", tmp_path / "study/2"}
+    desk = Desk(pool)
+    for name, lay_there, waits in (
+        ("study/3", True, False),
+        ("other", False, False),
+        ("study/3", False, True),
+    ):
+        desk.see(copy(small_chest("clear")[0], tmp_path / name / "a.dcm"), lay_there=lay_there)
+        assert desk.desk.blocks(spread, time.monotonic()) is waits
+        assert not desk.desk.blocks({tmp_path / "study/1"}, time.monotonic())
+        desk.results()
+
+
 def test_a_file_that_is_none_of_ours_passes_and_one_that_vanished_is_told_of(
     pool: PoisonPool, tmp_path: Path
 ) -> None:
