@@ -2,8 +2,10 @@
 
 It sees nothing that another machine writes to a share, its queue overflows and its watches are limited, so a
 hint only makes something be looked at sooner. A folder is watched before it is listed: what comes into it in
-between is then seen twice rather than never. All of it belongs to the thread of the watch; there is none that
-could die alone.
+between is then seen twice rather than never.
+
+The system calls are watchdog's. Its observers are not used: they tell nobody that the queue overflowed, their
+thread can die alone, and they follow a folder that was renamed away.
 """
 
 from __future__ import annotations
@@ -12,30 +14,32 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-# From <sys/inotify.h>.
-_MODIFY: Final = 0x2
-_CLOSE_WRITE: Final = 0x8
-_MOVED_TO: Final = 0x80
-_CREATE: Final = 0x100
-_MOVE_SELF: Final = 0x800
-_UNMOUNT: Final = 0x2000
-_Q_OVERFLOW: Final = 0x4000
-_IGNORED: Final = 0x8000
-_ONLYDIR: Final = 0x1000000
-_ISDIR: Final = 0x40000000
-_WATCHED: Final = _MODIFY | _CLOSE_WRITE | _MOVED_TO | _CREATE | _MOVE_SELF | _ONLYDIR
+from watchdog.observers.inotify_c import (
+    InotifyConstants,
+    WatchDescriptor,
+    inotify_add_watch,
+    inotify_init,
+    inotify_rm_watch,
+)
+
+_WATCHED: Final = (
+    InotifyConstants.IN_MODIFY
+    | InotifyConstants.IN_CLOSE_WRITE
+    | InotifyConstants.IN_MOVED_TO
+    | InotifyConstants.IN_CREATE
+    | InotifyConstants.IN_MOVE_SELF
+    | InotifyConstants.IN_ONLYDIR
+)
 
 _HEAD: Final = struct.Struct("iIII")
 _BUFFER: Final = 1 << 16
 _READS: Final = 64
 """So many buffers at a time, however fast more come."""
-
-_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 Lost = Literal["overflow", "limit", "broken"]
 """Why hints are missing: more came than the queue holds, the system allows no more watches, or the
@@ -61,7 +65,9 @@ class Hints:
     def __init__(self, root: Path) -> None:
         """Raises OSError where the system allows no more of them."""
         self._root = root
-        self._fd = _call(_libc.inotify_init1, os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd = _checked(inotify_init())
+        os.set_inheritable(self._fd, False)
+        os.set_blocking(self._fd, False)
         self._paths: dict[int, Path] = {}
         self._fresh: set[int] = set()
 
@@ -106,28 +112,30 @@ class Hints:
         return heard
 
     def _hear(self, number: int, mask: int, name: bytes, heard: Heard) -> None:
-        if mask & _Q_OVERFLOW:
+        if mask & InotifyConstants.IN_Q_OVERFLOW:
             heard.overflow = True
         folder = self._paths.get(number)
         if folder is None:
             return
-        if mask & _IGNORED:
+        if mask & InotifyConstants.IN_IGNORED:
             del self._paths[number]
             self._fresh.discard(number)
-        if mask & _UNMOUNT or (mask & (_IGNORED | _MOVE_SELF) and folder == self._root):
+        if mask & InotifyConstants.IN_UNMOUNT or (
+            mask & (InotifyConstants.IN_IGNORED | InotifyConstants.IN_MOVE_SELF) and folder == self._root
+        ):
             heard.moved = True
         elif name:
             path = folder / os.fsdecode(name)
-            whole = mask & (_CLOSE_WRITE | _MOVED_TO) != 0
+            whole = mask & (InotifyConstants.IN_CLOSE_WRITE | InotifyConstants.IN_MOVED_TO) != 0
             # The last word counts: a file that was closed may be opened again.
             heard.touched.pop(path, None)
             heard.touched[path] = whole
-            if mask & _ISDIR:
+            if mask & InotifyConstants.IN_ISDIR:
                 self.watch(path, newest=True)
 
     def _add(self, folder: Path) -> None:
         # The number is the folder's own: one that was renamed keeps it, and gets its new path here.
-        number = _call(_libc.inotify_add_watch, self._fd, os.fsencode(folder), _WATCHED)
+        number = _checked(inotify_add_watch(self._fd, os.fsencode(folder), _WATCHED))
         self._paths.pop(number, None)
         self._paths[number] = folder
         self._fresh.add(number)
@@ -142,11 +150,10 @@ class Hints:
     def _remove(self, number: int) -> None:
         del self._paths[number]
         self._fresh.discard(number)
-        _libc.inotify_rm_watch(self._fd, number)
+        inotify_rm_watch(self._fd, WatchDescriptor(number))
 
 
-def _call(function: Callable[..., int], *args: object) -> int:
-    result = function(*args)
+def _checked(result: int) -> int:
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
