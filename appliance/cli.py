@@ -36,9 +36,15 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("rebuild",): Command(
         "appliance.commands.rebuild:rebuild", "Make a new journal in place of a damaged one."
     ),
+    ("rollback",): Command(
+        "appliance.commands.rollback:rollback", "Bring the journal back to what an older version reads."
+    ),
     ("config", "check"): Command("appliance.commands.config:check", "Check a configuration file."),
     ("config", "example"): Command(
         "appliance.commands.config:example", "Print a configuration to start from."
+    ),
+    ("config", "drop-in"): Command(
+        "appliance.commands.config:drop_in", "Print what the service's sandbox must be opened for."
     ),
     ("config", "schema"): Command("appliance.commands.config:schema", "Print the settings as JSON Schema."),
     ("demo",): Command("tools.demo:demo", "Play a scanner to a daemon of its own and show what it finds."),

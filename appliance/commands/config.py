@@ -1,4 +1,4 @@
-"""scanlight config check, example, schema."""
+"""scanlight config check, example, drop-in, schema."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import Annotated
 
 import typer
 
+from appliance import sandbox
 from appliance.config import EXAMPLE, Config, ConfigError, load
 
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.")]
 
-def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="The configuration file.")]) -> None:
+
+def check(file: File) -> None:
     """Check a configuration file: all errors at once, each with its line. Exit 0 when it is valid, else 2."""
-    try:
-        load(file)
-    except ConfigError as error:
-        for problem in error.problems:
-            typer.echo(problem, err=True)
-        raise typer.Exit(2) from None
+    _load(file)
     typer.echo(f"{file}: valid.")
+
+
+def drop_in(file: File) -> None:
+    """Print a drop-in for scanlight.service that opens its sandbox for what the configuration names."""
+    typer.echo(sandbox.drop_in(_load(file)), nl=False)
 
 
 def example() -> None:
@@ -30,3 +33,12 @@ def example() -> None:
 def schema() -> None:
     """Print the settings as JSON Schema, for editors that check YAML."""
     typer.echo(json.dumps(Config.model_json_schema(), indent=2))
+
+
+def _load(file: Path) -> Config:
+    try:
+        return load(file)
+    except ConfigError as error:
+        for problem in error.problems:
+            typer.echo(problem, err=True)
+        raise typer.Exit(2) from None
