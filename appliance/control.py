@@ -54,14 +54,21 @@ def retry(control: Path, subjects: Sequence[str]) -> int:
     try:
         connection.request("POST", "/api/retry", json.dumps({"subjects": list(subjects)}))
         response = connection.getresponse()
-        answer = json.loads(response.read())
+        answer = response.read()
     except (OSError, http.client.HTTPException) as error:
         raise NoDaemon(str(error)) from error
     finally:
         connection.close()
     if response.status != 200:
-        raise Refused(answer["error"])
-    return int(answer["series"])
+        raise Refused(_sentence(response.status, answer))
+    return int(json.loads(answer)["series"])
+
+
+def _sentence(status: int, answer: bytes) -> str:
+    try:
+        return str(json.loads(answer)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"The daemon does not know this request ({status}): start it again, it is of another version."
 
 
 class _Connection(http.client.HTTPConnection):
