@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Release
+from releases import ROOT, Release
 
 from appliance.journal import MIGRATIONS, Journal
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Release
 from machine import Machine, system_python
+from releases import ROOT, Release
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from daemon.harness import Appliance
+from releases import ROOT
 
 UNIT = ROOT / "systemd/scanlight.service"
 NEEDED = {"pidfd_open", "inotify_add_watch", "prlimit64", "fsync", "flock", "accept4", "sendto"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from command import scanlight
-from conftest import ROOT
+from releases import ROOT
 
 from appliance.config import parse
 from appliance.sandbox import drop_in
