@@ -244,6 +244,7 @@ def test_the_slope_sees_what_grows_behind_peaks_and_after_warming_up() -> None:
     ]
     found = growth(samples)
     assert found["memory_kb"].per_100_studies == pytest.approx(300)
+    assert found["memory_kb"].in_all == pytest.approx(3 * 80)
     assert found["descriptors"].per_100_studies == 0
     assert found["memory_kb"].last - found["memory_kb"].first == pytest.approx(3 * 72, abs=15)
 

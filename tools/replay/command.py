@@ -23,7 +23,7 @@ from tools.replay.play import Day, ReplayFailed, play
 from tools.replay.scanners import Pace
 from tools.replay.studies import Study, from_folder, phantoms
 from tools.replay.summary import Daemon, Disk, Summary, show
-from tools.replay.vitals import Vitals, growth
+from tools.replay.vitals import GIVE_BACK, Vitals, growth
 
 STUDIES: Final = 100
 """So many where neither a number nor a time is asked for."""
@@ -120,7 +120,10 @@ def _studies(source: Path | None, made: Path, console: Console) -> list[Study]:
 
 def _own_daemon(day: Day, folder: Path, console: Console) -> Summary:
     console.print("Starting the daemon on the embedded CPU engine …")
-    with OwnDaemon(folder, CEILING_S) as daemon, _Bar(console, day.total) as bar:
+    with (
+        OwnDaemon(folder, CEILING_S, environment=GIVE_BACK) as daemon,
+        _Bar(console, day.total) as bar,
+    ):
         watched = _Watched(daemon)
 
         def turned(ledger: Ledger) -> None:

@@ -15,13 +15,14 @@ from tools.replay.ledger import Ledger
 from tools.replay.vitals import Growth
 
 BARS: Final[Mapping[str, float]] = {
-    "memory_kb": 250.0,
-    "worker_memory_kb": 250.0,
+    "memory_kb": 8192.0,
+    "worker_memory_kb": 8192.0,
     "descriptors": 0.0,
     "threads": 0.0,
     "processes": 0.0,
 }
-"""How much each of the vitals may grow with 100 studies, however many came before."""
+"""How much the slope of each may add up to in a replay, however long it is. At rest too the memory differs by
+the volume of a series, which the engine had last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,9 @@ class Summary:
             if self.daemon.conservation_error:
                 found.append(f"The daemon misses {self.daemon.conservation_error:g} series itself.")
             found += [
-                f"{words(name)}: {grown.per_100_studies:g} more with 100 studies, over {BARS[name]:g}."
+                f"{words(name)}: {grown.in_all:g} more in all, over {BARS[name]:g}."
                 for name, grown in self.daemon.growth.items()
-                if name in BARS and grown.per_100_studies > BARS[name]
+                if name in BARS and grown.in_all > BARS[name]
             ]
         return found
 
@@ -144,14 +145,12 @@ def show(summary: Summary, console: Console) -> None:
 
 def _show_daemon(daemon: Daemon, series: int, console: Console) -> None:
     if daemon.growth:
-        table = Table(
-            "held by the daemon", _right("first"), _right("last"), _right("slope, 100 studies"), "bar"
-        )
+        titles = ("first", "last", "slope, 100 studies", "in all")
+        table = Table("held by the daemon", *map(_right, titles), "bar")
         for name, grown in daemon.growth.items():
             bar = f"at most {BARS[name]:g}" if name in BARS else "explained below"
-            table.add_row(
-                words(name), f"{grown.first:.0f}", f"{grown.last:.0f}", f"{grown.per_100_studies:+.2f}", bar
-            )
+            ends = (f"{grown.first:.0f}", f"{grown.last:.0f}")
+            table.add_row(words(name), *ends, f"{grown.per_100_studies:+.1f}", f"{grown.in_all:+.0f}", bar)
         console.print(table)
     table = Table("journal", _right("rows"), _right("bytes"), _right("bytes a row"), _right("bytes a series"))
     for one in daemon.journal:

@@ -12,6 +12,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+GIVE_BACK: Final = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": "32768",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+}
+"""With these in its environment a process gives back at once what it frees (mallopt(3)): what is resident is
+then what is held."""
+
 FEWEST: Final = 5
 """So many samples are needed for a slope."""
 
@@ -53,11 +61,12 @@ class Vitals:
 @dataclass(frozen=True, slots=True)
 class Growth:
     """Medians of the first and the last tenth of the samples after warming up, and the slope of Theil and Sen
-    (the median over all pairs of samples), which no peak can bend."""
+    (the median over all pairs of samples), which no peak can bend; `in_all` is what it adds up to."""
 
     first: float
     last: float
     per_100_studies: float
+    in_all: float
 
 
 def growth(samples: Sequence[tuple[int, Vitals]]) -> dict[str, Growth]:
@@ -72,7 +81,9 @@ def growth(samples: Sequence[tuple[int, Vitals]]) -> dict[str, Growth]:
     for field in fields(Vitals):
         points = np.array([(studies, getattr(vitals, field.name)) for studies, vitals in kept], float)
         first, last = np.median(points[:tenth, 1]), np.median(points[-tenth:, 1])
-        grown[field.name] = Growth(float(first), float(last), round(100 * _slope(points), 3))
+        slope = _slope(points)
+        in_all = slope * float(points[-1, 0] - points[0, 0])
+        grown[field.name] = Growth(float(first), float(last), round(100 * slope, 3), round(in_all, 3))
     return grown
 
 
