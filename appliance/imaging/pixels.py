@@ -90,13 +90,16 @@ def _unsupported(instance: Instance) -> str | None:
             " classic CT Image Storage, one file a slice."
         )
     if header.samples_per_pixel != 1:
-        return f"A picture of {header.samples_per_pixel} samples per pixel is not read: one is needed."
+        return f"{header.samples_per_pixel} samples per pixel are not read: export the grey original."
     if pixels is not None and pixels.name != "Pixel Data":
         return f"{pixels.name} is not read: export the series with integer Pixel Data."
     if header.bits_allocated not in (8, 16, 32) or not 0 < header.bits_stored <= header.bits_allocated:
-        return f"{header.bits_stored} bits stored in {header.bits_allocated} are not read: 16 are usual."
+        return (
+            f"{header.bits_stored} bits stored in {header.bits_allocated} are not read: export the original,"
+            " of 16 bits."
+        )
     if high_bit != header.bits_stored - 1:
-        return f"High Bit {high_bit} with {header.bits_stored} bits stored is not read."
+        return f"High Bit {high_bit} with {header.bits_stored} bits stored is not read: export the original."
     return None
 
 
