@@ -53,8 +53,11 @@ class Appliance:
 
     def start(self) -> Appliance:
         self.launch()
-        self.wait("the daemon is ready", self._ready, 60)
+        self.wait_until_ready()
         return self
+
+    def wait_until_ready(self) -> None:
+        self.wait("the daemon is ready", self._ready, 60)
 
     @contextlib.contextmanager
     def launched(self, env: Mapping[str, str] | None = None) -> Iterator[None]:

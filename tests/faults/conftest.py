@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import pytest
 from exams import Patients, Scanner, read_offline, routine
@@ -12,6 +11,7 @@ from witness import Told
 pytest.register_assert_rewrite("trial")
 
 KILLS = 30
+SEED = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,8 +31,13 @@ def kills(pytestconfig: pytest.Config) -> int:
 def seed(pytestconfig: pytest.Config) -> int:
     given = pytestconfig.getoption("--seed", None)
     chosen = random.randrange(10**6) if given is None else int(given)
-    print(f"--seed {chosen}")
+    pytestconfig.stash[SEED] = chosen
     return chosen
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if SEED in config.stash:
+        terminalreporter.write_line(f"killed at random times: --seed {config.stash[SEED]}")
 
 
 @pytest.fixture(scope="session")

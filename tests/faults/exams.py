@@ -1,4 +1,4 @@
-"""What a scanner exports while the appliance dies under it: chests so small that they are read in a moment."""
+"""What a scanner exports while the appliance dies under it: chests so small that one takes a moment."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from functools import partial
 from pathlib import Path
 
@@ -39,10 +38,7 @@ def test_kills_at_any_time_lose_nothing(tmp_path: Path, patients: Patients, kill
         with meanwhile(partial(busy_day, trial.scanner, random.Random(seed), stop)):
             try:
                 for _ in range(kills):
-                    with trial.life() as appliance:
-                        if chance.random() < 0.5:
-                            appliance.wait("the daemon is ready", appliance._ready)
-                        time.sleep(chance.uniform(0, 1.5))
+                    trial.killed_at_any_time(chance)
             finally:
                 stop.set()
         trial.judge(read_offline(trial.appliance.export_folder))

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from exams import Patients, Scanner
 from harness import Appliance
-from witness import Told, Witness, chains, latest, remains
+from powerloss import Machine
+from witness import Told, Witness, chains, latest, lost_objects, remains
 
 from appliance.faults import VARIABLE
 
 DIES_S = 60.0
-SETTLES_S = 40.0
-
-Power = Callable[[Path, Witness], AbstractContextManager[Mapping[str, str]]]
-"""Around one life of a daemon: what it adds to the environment, and what happens to the disk at the end."""
+SETTLES_S = 120.0
 
 
 class Trial:
     """A folder with an appliance, a scanner and a witness; one life of the daemon at a time."""
 
     def __init__(
-        self, folder: Path, patients: Patients, power: Power | None = None, *, patience_s: float = DIES_S
+        self, folder: Path, patients: Patients, machine: Machine | None = None, *, patience_s: float = DIES_S
     ) -> None:
         """`patience_s`: how long the scanner waits for a finding before it goes on."""
         self.appliance = Appliance(
@@ -37,7 +36,7 @@ class Trial:
         )
         self.witness = Witness(self.appliance.results)
         self.scanner = Scanner(self.appliance.export_folder, patients, self.witness, patience_s)
-        self._power = power
+        self._machine = machine
 
     def __enter__(self) -> Trial:
         self.witness.start()
@@ -49,7 +48,11 @@ class Trial:
     @contextlib.contextmanager
     def life(self, env: Mapping[str, str] | None = None) -> Iterator[Appliance]:
         """The daemon runs; in the end it is killed, if it is not dead yet, and the power may go."""
-        power = self._power(self.appliance.state, self.witness) if self._power else contextlib.nullcontext({})
+        power = (
+            self._machine.life(self.appliance.state, self.witness)
+            if self._machine
+            else contextlib.nullcontext({})
+        )
         with power as more, self.appliance.launched({**more, **(env or {})}):
             yield self.appliance
 
@@ -58,6 +61,13 @@ class Trial:
         with self.life({VARIABLE: f"{point}:kill:{number}"}) as appliance:
             assert appliance.process is not None
             assert appliance.process.wait(DIES_S) == -signal.SIGKILL, appliance.log.read_text()[-3000:]
+
+    def killed_at_any_time(self, chance: random.Random) -> None:
+        """A life that ends while the daemon starts, or some time after."""
+        with self.life() as appliance:
+            if chance.random() < 0.5:
+                appliance.wait_until_ready()
+            time.sleep(chance.uniform(0, 1.5))
 
     def judge(self, expected: Mapping[str, Told]) -> None:
         """The last life: each series has one current finding, as expected, and nothing else is wrong."""
@@ -77,6 +87,7 @@ class Trial:
         return [
             *self.witness.wrong(),
             *chains(self.witness.findings()),
+            *lost_objects(self.witness.findings(), self.appliance.state / "objects"),
             *remains(self.appliance.state),
         ]
 

@@ -140,6 +140,12 @@ def chains(findings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return wrong
 
 
+def lost_objects(findings: Mapping[str, Mapping[str, Any]], objects: Path) -> list[str]:
+    """The heatmaps that findings name and that are not there."""
+    heatmaps = {record["heatmap"] for record in findings.values()} - {None}
+    return [f"heatmap {name} is lost" for name in sorted(heatmaps) if not (objects / name).exists()]
+
+
 def remains(state: Path) -> list[str]:
     """What a stopped appliance left half done in its state folder: temporary files, objects cut short."""
     wrong = [f"{path.name} is left" for path in state.rglob(".*")]
