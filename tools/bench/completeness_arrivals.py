@@ -210,8 +210,9 @@ def sentinel_after_a_stall(slices: int, tempo: Tempo) -> list[Step]:
 
 def clock_set(slices: int, tempo: Tempo) -> list[Step]:
     """A day forward and two back: among the slices, in a stall, and while a reading waits for the ceiling."""
-    steps = stalled(slices, tempo, named_s=20, at=0.5)
-    stall, end = steps[slices // 2].at_s, steps[-1].at_s
+    at = 0.9
+    steps = stalled(slices, tempo, named_s=20, at=at)
+    stall, end = steps[int(at * slices)].at_s, steps[-1].at_s
     moments = [0.1 * stall, 0.2 * stall, stall - tempo.stall(15), stall - tempo.stall(5)]
     moments += [end + tempo.stall(10), end + tempo.stall(15)]
     steps += [Step(at, Do.CLOCK_BACK if n % 2 else Do.CLOCK_FORWARD) for n, at in enumerate(moments)]
