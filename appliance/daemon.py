@@ -340,8 +340,8 @@ class Daemon:
             case FileLeft(arrival):
                 self._recorder.note_file(arrival, "before_installation")
             case FileGone(arrival):
-                self._keeper.file_gone(arrival)
                 self._watch.forget(arrival.path)
+                self._keeper.file_gone(arrival)
             case FileLost(reason):
                 self._recorder.count("worker_restarts", reason.removeprefix("worker_"))
 
@@ -387,10 +387,11 @@ class Daemon:
         scanned, answers, counts, spec = self._scanned, self._answers, self._counts, self._model.spec
         pending = [since for since in (self._keeper.oldest(), self._desk.oldest()) if since is not None]
         down = scanned.down if scanned else None
+        hangs = self._watch.unanswered_s(now) > 3 * self._config.rescan_s
         failing = {
             "state_disk": self._disk.failing,
             "results_folder": self._deliveries.failing,
-            "export_folder_hangs": self._watch.unanswered_s(now) > 3 * self._config.rescan_s,
+            "export_folder_hangs": hangs,
             "export_folder_unmounted": down is not None and down.code == "export_folder_unmounted",
             "folder_unreadable": scanned is not None and scanned.unreadable > 0,
         }
@@ -398,7 +399,7 @@ class Daemon:
             heartbeat=now,
             published_at=utc_now(),
             started_at=self._started_at,
-            folder_up=down is None,
+            folder_up=down is None and not hangs,
             rescan_age_s=None if scanned is None else now - scanned.at,
             rescan_limit_s=3 * self._config.rescan_s + (scanned.next_s + scanned.took_s if scanned else 0.0),
             rescan_at=None if scanned is None else wall - (now - scanned.at),

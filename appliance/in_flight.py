@@ -18,8 +18,8 @@ from appliance.records import Arrival, FileIdentity, Slice
 class InFlight:
     """`paths` are all files that belong to it, `slices` one for each SOP Instance UID.
 
-    `job` numbers the reading that runs. `missing` are files that an earlier reading used and that are not
-    where they were.
+    `job` numbers the reading that runs. `missing` are files that an earlier reading used and that were not
+    where they had been, the last time at `missed_at`.
     `retry`: it is to be read once more whatever was read or tried before. `evicted`: planes were dropped to
     save memory and must be read again. `awaited` are the paths that are being read again, `asked_again` says
     that there were some. `folders` are those of its files, awaited ones too. `complete_at` and
@@ -34,7 +34,8 @@ class InFlight:
     job: int | None = None
     reading: Reading | None = None
     queue_ms: float = 0.0
-    missing: set[FileIdentity] = field(default_factory=set)
+    missing: dict[Path, FileIdentity] = field(default_factory=dict)
+    missed_at: float = 0.0
     retry: bool = False
     evicted: bool = False
     asked_again: bool = False
@@ -65,7 +66,8 @@ class InFlight:
     @property
     def gone(self) -> bool:
         """Whether files that an earlier reading used are there under no other name either."""
-        return not self.missing <= {arrival.identity for arrival, _ in self.paths.values()}
+        there = {arrival.identity for arrival, _ in self.paths.values()}
+        return any(path not in self.paths and one not in there for path, one in self.missing.items())
 
     def evict(self) -> None:
         """Drop what can be read again."""

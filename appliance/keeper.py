@@ -155,7 +155,8 @@ class Keeper:
             due = next_tick(one.life, self._pace)
             if due is not None and now >= due:
                 self._step(one, Tick(now, self._blocked(one, now, due)))
-        for arrival, problem in self._desk.overdue(now, self._pace.ceiling_s):
+        # A folder that is not there makes no file bad.
+        for arrival, problem in self._desk.overdue(self._looked[0], self._pace.ceiling_s):
             self._end_file(arrival, problem)
 
     def looked(self, began: float, ended: float) -> None:
@@ -205,7 +206,8 @@ class Keeper:
         for one in self._series.values():
             if arrival.path in one.awaited:
                 one.awaited.discard(arrival.path)
-                one.missing.add(arrival.identity)
+                one.missing[arrival.path] = arrival.identity
+                one.missed_at = time.monotonic()
 
     def confirm(self, at: str) -> None:
         """The known answers pass, and so does what was read since; after a failure it is read again first."""
@@ -288,21 +290,30 @@ class Keeper:
 
         A count needs no more than are read again, a sentinel came after all of them, and quiet after those
         seen until then. The ceiling needs a look at the folder since it passed: nothing else says that
-        nothing came.
+        nothing came. So do files that are missing: it may be the folder that is.
         """
+        if one.gone and (
+            self._nobody_looked_since(one.missed_at, now) or self._desk.blocks(one.folders, now)
+        ):
+            return True
         if one.life.evidence is CompletedBy.COUNT:
             return any(map(self._desk.holds, one.awaited))
         if one.life.evidence is CompletedBy.SENTINEL:
             return self._desk.blocks(one.folders, now)
         if one.life.phase is not Phase.PROVISIONAL:
             return self._desk.blocks(one.folders, due)
-        began, ended = self._looked
-        if began < due:
-            if self._look_asked < due:
-                self._look_asked = now
-                self._look()
+        if self._nobody_looked_since(due, now):
             return True
-        return self._desk.blocks(one.folders, ended) or self._desk.awaits(one.folders, due)
+        return self._desk.blocks(one.folders, self._looked[1]) or self._desk.awaits(one.folders, due)
+
+    def _nobody_looked_since(self, moment: float, now: float) -> bool:
+        """Whether no look at the folder began since then; one is asked for."""
+        if self._looked[0] >= moment:
+            return False
+        if self._look_asked < moment:
+            self._look_asked = now
+            self._look()
+        return True
 
     def _obey(self, sentinel: Path, one: InFlight) -> None:
         assert self._sentinel is not None

@@ -46,6 +46,16 @@ def bound(source: Path, point: Path, *options: str) -> Iterator[None]:
         unmount(point, "--lazy")
 
 
+@contextmanager
+def mounted_anew(source: Path, point: Path) -> Iterator[None]:
+    """Takes away what `bound` put there, and puts it back in the end."""
+    unmount(point, "--lazy")
+    try:
+        yield
+    finally:
+        mount("--bind", source, point)
+
+
 class Share:
     """A folder behind a program that answers for it, of the type of a network share, and its mishaps."""
 

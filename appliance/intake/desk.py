@@ -60,12 +60,14 @@ Became = SliceTaken | FilePassed | FileLeft | FileGone | FileLost
 
 @dataclass(frozen=True, slots=True)
 class _Bad:
-    """`first` is when the file was first seen like that, `since` when it last changed."""
+    """`first` is when the file was first seen like that, `since` when it last changed. `again`: what is wrong
+    may not be the file, so that it is read once more before it is given up."""
 
     arrival: Arrival
     problem: Problem
     first: float
     since: float
+    again: bool
 
 
 class IntakeDesk:
@@ -151,7 +153,8 @@ class IntakeDesk:
             case Unreadable():
                 self._put_aside(parse, result.problem, bad)
             case OSError():
-                self._put_aside(parse, folder.unreadable(result), bad)
+                again = bad is None or bad.again or bad.since != parse.seen_at
+                self._put_aside(parse, folder.unreadable(result), bad, again=again)
             case _:
                 logs.crash("reading_a_file_failed", result)
                 self._put_aside(
@@ -164,21 +167,25 @@ class IntakeDesk:
                 )
         return None
 
-    def overdue(self, now: float, after_s: float) -> list[tuple[Arrival, Problem]]:
-        """The bad files that did not change for so long; from now on they are bad for good."""
+    def overdue(self, looked_at: float, after_s: float) -> list[tuple[Arrival, Problem]]:
+        """The bad files that a look found unchanged for so long; from now on they are bad for good."""
         due = [
             bad
             for path, bad in self._bad.items()
-            if now - bad.since >= after_s and not self._parsing.holds(path)
+            if looked_at - bad.since >= after_s and not self._parsing.holds(path)
         ]
         for bad in due:
-            del self._bad[bad.arrival.path]
-        return [(bad.arrival, bad.problem) for bad in due]
+            if bad.again:
+                self._bad[bad.arrival.path] = replace(bad, again=False)
+                self.read_again(bad.arrival, bad.since)
+            else:
+                del self._bad[bad.arrival.path]
+        return [(bad.arrival, bad.problem) for bad in due if not bad.again]
 
-    def _put_aside(self, parse: Parse, problem: Problem, before: _Bad | None) -> None:
+    def _put_aside(self, parse: Parse, problem: Problem, before: _Bad | None, *, again: bool = False) -> None:
         """The file may not be whole yet."""
         first = before.first if before else parse.seen_at
-        self._bad[parse.arrival.path] = _Bad(parse.arrival, problem, first, parse.seen_at)
+        self._bad[parse.arrival.path] = _Bad(parse.arrival, problem, first, parse.seen_at, again)
 
     def _slice(self, parse: Parse, one: Slice) -> Became:
         if parse.old and one.arrival.identity != parse.arrival.identity:

@@ -133,7 +133,7 @@ class Watch(threading.Thread):
         os.eventfd_write(self._wake, 1)
 
     def forget(self, path: Path) -> None:
-        """Tell of a file again, should it be there: it was told of and could not be found."""
+        """Tell of a file with the next look again, should it be there: it was told of and not found."""
         self._vanished.append(path)
 
     def unanswered_s(self, now: float) -> float:
@@ -187,8 +187,6 @@ class Watch(threading.Thread):
         self._tell_sentinels()
 
     def _hear(self) -> None:
-        while self._vanished:
-            self._census.forget(self._vanished.popleft())
         if self._hints is None:
             return
         try:
@@ -227,6 +225,8 @@ class Watch(threading.Thread):
         started = time.monotonic()
         thorough = started >= self._next_thorough
         unknown = _Unknown(self._not_on_record) if thorough and started >= self._next_count else None
+        while self._vanished:
+            self._census.forget(self._vanished.popleft())
         unreadable: list[Path] = []
         down: folder.FolderDown | None = None
         try:

@@ -118,6 +118,21 @@ def test_a_bad_file_that_stays_is_told_once(pool: PoisonPool, tmp_path: Path) ->
     assert desk.desk.overdue(time.monotonic() + 100, after_s=60) == []
 
 
+def test_a_file_that_the_system_refused_is_read_once_more_before_it_is_given_up(pool: PoisonPool) -> None:
+    refused = Path("/proc/self/mem")
+    desk = Desk(pool)
+    desk.see(refused)
+    assert desk.results() == []
+    assert desk.desk.overdue(time.monotonic() + 59, after_s=60) == []
+    assert len(pool.submitted) == 1
+    assert desk.desk.overdue(time.monotonic() + 61, after_s=60) == []
+    assert desk.results() == []
+    assert len(pool.submitted) == 2
+    ((arrival, problem),) = desk.desk.overdue(time.monotonic() + 61, after_s=60)
+    assert (arrival.path, problem.reason) == (refused, Reason.UNREADABLE)
+    assert "Input/output error" in problem.detail
+
+
 def test_of_an_old_file_only_the_header_is_read(
     pool: PoisonPool, small_chest: SmallChest, tmp_path: Path
 ) -> None:

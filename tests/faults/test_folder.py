@@ -1,0 +1,171 @@
+"""The export folder's mishaps, with a real daemon on real mounts and shares."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from file_systems import bound, inotify_descriptors, mounted_anew, shared
+from harness import Appliance, uid_of
+
+SmallChest = Callable[[str], list[Path]]
+
+pytestmark = pytest.mark.slow
+
+CEILING_S = 3.0
+"""Of the harness: after so long without a slice a series ends."""
+
+TROUBLE = {"export_folder_down", "export_folder_unmounted", "export_folder_hangs", "rescan_late"}
+
+
+@pytest.fixture
+def scanner(tmp_path: Path) -> Path:
+    """The folder behind the export folder, as the scanner's own machine sees it."""
+    folder = tmp_path / "scanner"
+    folder.mkdir()
+    return folder
+
+
+def export(files: list[Path], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        (folder / file.name).write_bytes(file.read_bytes())
+
+
+def healthy(appliance: Appliance) -> bool:
+    return httpx.get(f"{appliance.url}/healthz", timeout=5).status_code == 200
+
+
+def ready(appliance: Appliance) -> bool:
+    return httpx.get(f"{appliance.url}/readyz", timeout=5).status_code == 200
+
+
+def wait_for_trouble(appliance: Appliance, *codes: str) -> None:
+    appliance.wait(f"the fault is {codes}", lambda: set(codes) <= set(appliance.why()), 20)
+    assert appliance.status()["state"] == "fault"
+    assert healthy(appliance)
+
+
+def wait_until_up(appliance: Appliance) -> None:
+    appliance.wait("the folder is up", lambda: not TROUBLE & set(appliance.why()) and healthy(appliance), 20)
+
+
+def outcomes(appliance: Appliance) -> dict[str, list[tuple[str, int, int]]]:
+    """Outcome, revision and slices of each finding, by series."""
+    found: dict[str, list[tuple[str, int, int]]] = {}
+    for one in appliance.findings():
+        subject = one["series_uid"] or one["path"]
+        found.setdefault(subject, []).append((one["outcome"], one["revision"], one["slices"]))
+    return found
+
+
+def test_nothing_ends_while_the_folder_is_unmounted_and_it_heals_when_it_is_mounted_again(
+    tmp_path: Path, scanner: Path, small_chest: SmallChest
+) -> None:
+    appliance = Appliance(tmp_path)
+    covid, clear = small_chest("covid"), small_chest("clear")
+    half = len(clear) // 2
+    export(covid, scanner / "ended")
+    with bound(scanner, appliance.export_folder), appliance:
+        appliance.wait_for_findings(1)
+        export(clear[:half], scanner / "study")
+        appliance.wait("half is in", lambda: bool(appliance.status()["in_progress"]))
+        with mounted_anew(scanner, appliance.export_folder):
+            wait_for_trouble(appliance, "export_folder_down", "export_folder_unmounted")
+            assert not ready(appliance)
+            assert appliance.cli("retry", uid_of(covid[0])).returncode == 0
+            time.sleep(2 * CEILING_S)
+            assert len(appliance.findings()) == 1
+            assert {one["series"] for one in appliance.status()["in_progress"]} == {
+                uid_of(covid[0]),
+                uid_of(clear[0]),
+            }
+            appliance.stop()
+            appliance.launch()
+            wait_for_trouble(appliance, "export_folder_unmounted")
+            export(clear[half:], scanner / "study")
+        wait_until_up(appliance)
+        appliance.wait_for_findings(2)
+        appliance.wait("all ends", lambda: not appliance.status()["in_progress"], 20)
+        assert outcomes(appliance) == {
+            uid_of(covid[0]): [("flagged", 1, len(covid))],
+            uid_of(clear[0]): [("not_flagged", 1, len(clear))],
+        }
+    assert "files_gone" not in appliance.log.read_text()
+
+
+def test_a_read_only_folder_is_read(tmp_path: Path, scanner: Path, small_chest: SmallChest) -> None:
+    appliance = Appliance(tmp_path)
+    files = small_chest("covid")
+    with bound(scanner, appliance.export_folder, "ro"), appliance:
+        export(files, scanner / "study")
+        (record,) = appliance.wait_for_findings(1)
+        assert (record["outcome"], record["slices"]) == ("flagged", len(files))
+
+
+def test_a_network_share_is_polled_unasked_and_one_that_hangs_is_a_fault_that_ends_nothing(
+    tmp_path: Path, scanner: Path, small_chest: SmallChest
+) -> None:
+    appliance = Appliance(tmp_path, worker_timeout_s=2)
+    covid, clear = small_chest("covid"), small_chest("clear")
+    with shared(scanner, appliance.export_folder) as share, appliance:
+        assert appliance.process is not None
+        assert inotify_descriptors(appliance.process.pid) == []
+        export(covid, scanner / "study")
+        appliance.wait_for_findings(1)
+        export(clear[:-10], scanner / "another")
+        appliance.wait("it is being read", lambda: bool(appliance.status()["in_progress"]))
+        share.hang()
+        wait_for_trouble(appliance, "export_folder_hangs")
+        export(clear[-10:], scanner / "another")
+        time.sleep(2 * CEILING_S)
+        assert len(appliance.findings()) == 1
+        share.go_on()
+        wait_until_up(appliance)
+        appliance.wait_for_findings(2)
+        assert outcomes(appliance) == {
+            uid_of(covid[0]): [("flagged", 1, len(covid))],
+            uid_of(clear[0]): [("not_flagged", 1, len(clear))],
+        }
+
+
+def test_a_daemon_starts_and_stops_on_a_share_that_hangs(
+    tmp_path: Path, scanner: Path, small_chest: SmallChest
+) -> None:
+    appliance = Appliance(tmp_path)
+    export(small_chest("covid"), scanner / "study")
+    with shared(scanner, appliance.export_folder) as share:
+        share.hang()
+        with appliance.launched():
+            wait_for_trouble(appliance, "export_folder_hangs")
+            assert not ready(appliance)
+            started = time.monotonic()
+            assert appliance.stop() == 0
+            assert time.monotonic() - started < 10
+            appliance.launch()
+            wait_for_trouble(appliance, "export_folder_hangs")
+            share.go_on()
+            wait_until_up(appliance)
+            assert appliance.wait_for_findings(1)[0]["outcome"] == "flagged"
+
+
+def test_a_share_that_breaks_down_costs_no_file(
+    tmp_path: Path, scanner: Path, small_chest: SmallChest
+) -> None:
+    appliance = Appliance(tmp_path)
+    files = small_chest("covid")
+    with shared(scanner, appliance.export_folder, "--read-rate=200k") as share, appliance:
+        export(files, scanner / "study")
+        appliance.wait("some are read", lambda: bool(appliance.status()["in_progress"]))
+        share.break_down()
+        wait_for_trouble(appliance, "export_folder_down")
+        time.sleep(2 * CEILING_S)
+        share.unmount()
+        share.mount()
+        wait_until_up(appliance)
+        appliance.wait_for_findings(1)
+        appliance.wait("all ends", lambda: not appliance.status()["in_progress"], 20)
+        assert outcomes(appliance) == {uid_of(files[0]): [("flagged", 1, len(files))]}
