@@ -106,7 +106,7 @@ def measure(folder: Path, setting: Setting, console: Console) -> Report:
             observer.start()
         exported = _play(runs, daemons, folder / "hidden", clock, console)
         with console.status("Waiting for the last findings"):
-            _settle(observers.values(), setting)
+            _settle(observers.values(), daemons.values(), setting)
         superseded = sum(observer.readings_superseded() for observer in observers.values())
         for observer in observers.values():
             observer.stop()
@@ -116,9 +116,7 @@ def measure(folder: Path, setting: Setting, console: Console) -> Report:
     for run, when in zip(runs, exported, strict=True):
         observer, uid = observers[run.pattern.place], run.series_uid
         told, thrown_away = observer.told[uid], observer.thrown_away[uid]
-        rows.append(
-            row_of(run.pattern, run.source.name, run.slices, when, told, thrown_away, final[uid].reading_key)
-        )
+        rows.append(row_of(run.pattern, run.source.name, run.slices, when, told, thrown_away, final.get(uid)))
     return Report(setting, rows, superseded, not_run)
 
 
@@ -171,11 +169,13 @@ def _play(
         return [future.result() for future in futures]
 
 
-def _settle(observers: Collection[Observer], setting: Setting) -> None:
+def _settle(observers: Collection[Observer], daemons: Collection[OwnDaemon], setting: Setting) -> None:
     """Until nothing is in progress any more, though a rescan has seen all files."""
     seen = time.monotonic() + setting.rescan_s + 1
     end = seen + 4 * setting.tempo.ceiling_s + 60
     while time.monotonic() < end:
+        for daemon in daemons:
+            daemon.check()
         idle = [observer.idle_since for observer in observers]
         now = time.monotonic()
         if now > seen and all(since is not None and now - since > 1 for since in idle):
@@ -183,8 +183,8 @@ def _settle(observers: Collection[Observer], setting: Setting) -> None:
         time.sleep(0.1)
 
 
-def _read(folders: Sequence[Path]) -> dict[str, SeriesRecord]:
-    """What another process, without a daemon, makes of the files: by series UID."""
+def _read(folders: Sequence[Path]) -> dict[str, str | None]:
+    """The reading keys that another process, without a daemon, gives the series, by their UIDs."""
     done = subprocess.run(
         [sys.executable, "-m", "appliance", "read", "--json", *map(str, folders)],
         capture_output=True,
@@ -192,7 +192,7 @@ def _read(folders: Sequence[Path]) -> dict[str, SeriesRecord]:
         check=False,
     )
     records = map(SeriesRecord.from_json, done.stdout.splitlines())
-    return {one.series_uid: one for one in records if one.series_uid is not None}
+    return {one.series_uid: one.reading_key for one in records if one.series_uid is not None}
 
 
 def _patterns_table(report: Report) -> Table:
