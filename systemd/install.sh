@@ -50,6 +50,10 @@ main() {
     dropin=$root/etc/systemd/system/scanlight.service.d/10-configuration.conf
     [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "Only root can do this: run it with sudo, or rehearse with --root DIR."
 
+    for tool in systemd-sysusers systemd-tmpfiles; do
+        command -v $tool >/dev/null || fail "Scanlight runs as a service of systemd, and $tool is missing here: apt-get install systemd."
+    done
+
     case $command in
     install) install_wheel ;;
     configure) configure ;;

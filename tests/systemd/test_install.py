@@ -102,6 +102,8 @@ def kept(path: Path) -> str:
 @pytest.fixture(scope="session")
 def environments(releases: tuple[Release, Release], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both versions, installed one after the other; half of the older one was left there by a power cut."""
+    if shutil.which("systemd-sysusers") is None:
+        pytest.skip("needs systemd: apt-get install systemd")
     root = tmp_path_factory.mktemp("root")
     half = root / "opt/scanlight" / releases[0].version / "half"
     half.mkdir(parents=True)
@@ -295,6 +297,13 @@ def test_dependencies_that_cannot_be_had_leave_nothing_behind(
     (tmp_path / "empty").mkdir()
     told = site.refuse("install", this.wheel, "--wheelhouse", tmp_path / "empty")
     assert told.endswith("name the dependencies' wheels with --wheelhouse DIR.\n")
+
+
+def test_a_machine_without_systemd_is_told_so(tmp_path: Path) -> None:
+    command = [shutil.which("sh") or "", INSTALL, "uninstall", "--root", tmp_path]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("is missing here: apt-get install systemd.\n")
 
 
 @pytest.mark.parametrize(
