@@ -82,11 +82,8 @@ class KnownAnswers:
         self._disk = disk
         self._kept = kept / f"{engine.digest}-imaging{IMAGING_VERSION}.json"
 
-    def check(self) -> None:
-        """Read every series and compare; raises AnswersWrong, or EngineError where the engine fails.
-
-        The first time, what was not expected beforehand becomes the expectation.
-        """
+    def check(self) -> dict[str, Answer]:
+        """Read every series and compare; raises AnswersWrong, or EngineError where the engine fails."""
         found = self.compute()
         wrong = {
             f"{name}: {difference}": None
@@ -99,6 +96,10 @@ class KnownAnswers:
                 f"Known answers differ, so readings cannot be trusted: {'; '.join(wrong)}."
                 " Check the installation (scanlight --version) and the device."
             )
+        return found
+
+    def keep(self, found: dict[str, Answer]) -> None:
+        """The first time, what was not expected beforehand becomes the expectation."""
         if not self._kept.exists():
             self._disk.until_taken(lambda: self._kept.parent.mkdir(parents=True, exist_ok=True))
             self._disk.write(self._kept, render(found).encode())

@@ -151,12 +151,14 @@ class Reader(threading.Thread):
         wrong: str | None = None
         self._busy_since = time.monotonic()
         try:
-            answers.check()
+            found = answers.check()
         except (AnswersWrong, EngineError) as error:
             wrong = str(error)
             logs.event("known_answers_failed", level=40, why=wrong)
         finally:
             self._busy_since = None
+        if wrong is None:
+            answers.keep(found)
         reach("engine.checked")
         self._post(AnswersChecked(time.monotonic(), wrong))
         return wrong is None

@@ -43,9 +43,14 @@ class StateDisk:
     """Shared by all threads that write. `while_waiting` is called in the main thread between two tries."""
 
     def __init__(self) -> None:
-        self.failing = False
         self.while_waiting: Callable[[], None] = lambda: None
+        self._waiting: set[int] = set()
         self._giving_up = False
+
+    @property
+    def failing(self) -> bool:
+        """Whether anybody waits: a small write may find room that another one does not."""
+        return bool(self._waiting)
 
     def give_up(self) -> None:
         """From now on a refusal raises GivenUp instead of waiting."""
@@ -74,12 +79,13 @@ class StateDisk:
         if not self.failing:
             code = error.errno if isinstance(error, OSError) else error.sqlite_errorname
             logs.event("state_disk_refuses", logging.ERROR, code=code)
-        self.failing = True
+        self._waiting.add(threading.get_ident())
         if threading.current_thread() is threading.main_thread():
             self.while_waiting()
         time.sleep(RETRY_S)
 
     def _recovered(self) -> None:
-        if self.failing:
-            self.failing = False
-            logs.event("state_disk_writable")
+        if threading.get_ident() in self._waiting:
+            self._waiting.discard(threading.get_ident())
+            if not self.failing:
+                logs.event("state_disk_writable")

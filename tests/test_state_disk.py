@@ -88,6 +88,20 @@ def test_another_thread_waits_without_the_main_loop(small: Path) -> None:
     assert (small / "a").stat().st_size == 5000
 
 
+def test_a_write_that_finds_room_says_nothing_of_one_that_waits(small: Path) -> None:
+    disk = StateDisk()
+    filler = fill(small)
+    waiting = threading.Thread(target=lambda: disk.write(small / "a", b"x" * 5000))
+    waiting.start()
+    while not disk.failing:
+        pass
+    disk.until_taken(lambda: None)
+    assert disk.failing
+    filler.unlink()
+    waiting.join(10)
+    assert not disk.failing
+
+
 def test_who_stops_waits_for_nobody(small: Path) -> None:
     disk = StateDisk()
     fill(small)
