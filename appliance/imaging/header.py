@@ -53,8 +53,6 @@ _AGE_UNITS: Final[Mapping[str, float]] = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25
 
 _IMPOSSIBLE: Final = 1e9
 _SMALLEST_MM: Final = 0.01
-_LARGEST_FIELD_MM: Final = 3000.0
-"""No scanner sees further; a plane on the model's spacing takes memory for what the header says."""
 
 
 class NotDicom(Exception):
@@ -137,7 +135,6 @@ def instance(data: DataSet) -> Instance:
         vector = values.numbers(tag)
         return vector if len(vector) == count and all(map(_possible, vector)) else None
 
-    rows, columns = integer(_ROWS) or 0, integer(_COLUMNS) or 0
     identity = {"instance": text(_SOP_INSTANCE), "series": text(_SERIES), "study": text(_STUDY)}
     missing = [name for name, uid in identity.items() if not uid]
     if missing:
@@ -163,8 +160,8 @@ def instance(data: DataSet) -> Instance:
         image_type=values.texts(_IMAGE_TYPE),
         patient=_patient(values),
         age_years=_age(text(_AGE), text(_BIRTH_DATE), text(_STUDY_DATE)),
-        rows=rows,
-        columns=columns,
+        rows=integer(_ROWS) or 0,
+        columns=integer(_COLUMNS) or 0,
         frames=integer(_FRAMES) or 1,
         samples_per_pixel=integer(_SAMPLES) or 1,
         photometric=text(_PHOTOMETRIC),
@@ -175,7 +172,7 @@ def instance(data: DataSet) -> Instance:
         rescale=_rescale(number(_SLOPE), number(_INTERCEPT), text(_RESCALE_TYPE)),
         position=_triple(exactly(_POSITION, 3)),
         orientation=_sextuple(exactly(_ORIENTATION, 6)),
-        pixel_spacing=_pixel_spacing(exactly(_SPACING, 2), (rows, columns)),
+        pixel_spacing=_pair(exactly(_SPACING, 2)),
         slice_thickness=_positive(number(_THICKNESS)),
         acquisition=integer(_ACQUISITION),
         kvp=_positive(number(_KVP)),
@@ -242,11 +239,8 @@ def _positive(value: float | None) -> float | None:
     return value if value is not None and value > 0 else None
 
 
-def _pixel_spacing(vector: tuple[float, ...] | None, size: tuple[int, int]) -> tuple[float, float] | None:
-    if vector is None or min(vector) < _SMALLEST_MM:
-        return None
-    field = max(count * spacing for count, spacing in zip(size, vector, strict=True))
-    return (vector[0], vector[1]) if field <= _LARGEST_FIELD_MM else None
+def _pair(vector: tuple[float, ...] | None) -> tuple[float, float] | None:
+    return (vector[0], vector[1]) if vector and min(vector) >= _SMALLEST_MM else None
 
 
 def _triple(vector: tuple[float, ...] | None) -> Triple | None:

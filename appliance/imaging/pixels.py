@@ -36,6 +36,8 @@ _NATIVE: Final = frozenset(
 )
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 _INT16 = np.iinfo(np.int16)
+_LARGEST_FIELD_MM: Final = 3000.0
+"""No scanner sees further, and a slice on the model's spacing takes memory for what its header says."""
 
 
 class PixelsRefused(Exception):
@@ -80,6 +82,18 @@ def check(instance: Instance) -> PixelElement:
             "The header has no possible Pixel Spacing, so that sizes are unknown: export original images.",
         )
     return pixels
+
+
+def check_field(header: Header) -> None:
+    """Raises PixelsRefused where an image is larger than any scanner's."""
+    assert header.pixel_spacing is not None
+    height, width = header.rows * header.pixel_spacing[0], header.columns * header.pixel_spacing[1]
+    if max(height, width) > _LARGEST_FIELD_MM:
+        raise PixelsRefused(
+            Reason.MIXED_SIZE,
+            f"By its Pixel Spacing the image is {height:g} × {width:g} mm large, with at most"
+            f" {_LARGEST_FIELD_MM:g} mm possible: export original images.",
+        )
 
 
 def _unsupported(instance: Instance) -> str | None:

@@ -18,7 +18,15 @@ import numpy.typing as npt
 from appliance.imaging.header import Instance, NotDicom, Unreadable, claims_to_be_dicom, read_header
 from appliance.imaging.lung import find_lung
 from appliance.imaging.orientation import is_transposed
-from appliance.imaging.pixels import Hounsfield, PixelsRefused, check, decode, hounsfield, read_encoded
+from appliance.imaging.pixels import (
+    Hounsfield,
+    PixelsRefused,
+    check,
+    check_field,
+    decode,
+    hounsfield,
+    read_encoded,
+)
 from appliance.imaging.resample import covering, resample
 from appliance.records import Arrival, FileIdentity, Float32, Header, Slice, SlicePlan
 
@@ -73,6 +81,7 @@ def _with_pixels(read: Slice, instance: Instance, plan: SlicePlan) -> Slice:
     content = _content(header, encoded)
     try:
         hu = hounsfield(header, decode(header, encoded))
+        check_field(header)
     except PixelsRefused as refused:
         return replace(read, content_sha256=content, problem=refused.problem)
     spacing = header.pixel_spacing

@@ -117,12 +117,6 @@ def test_what_gives_no_hounsfield_units_is_no_rescale(values: dict[str, Any]) ->
     assert parse(RescaleType="HU").header.rescale == (1, -1024)
 
 
-@pytest.mark.parametrize(("spacing", "possible"), [(800.0, False), (99999999.0, False), (500.0, True)])
-def test_a_field_of_view_that_no_scanner_has_is_no_pixel_spacing(spacing: float, possible: bool) -> None:
-    found = parse(spacing=(spacing, 1.0)).header.pixel_spacing
-    assert found == ((spacing, 1.0) if possible else None)
-
-
 @pytest.mark.parametrize("orientation", [(1, 0, 0, 1, 0, 0), (2, 0, 0, 0, 1, 0), (0, 0, 0, 0, 0, 0)])
 def test_an_orientation_that_is_none_is_absent(orientation: tuple[int, ...]) -> None:
     assert parse(orientation=orientation).header.orientation is None

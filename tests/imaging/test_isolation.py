@@ -27,7 +27,7 @@ PLAN = SlicePlan((4.0, 4.0), (32, 32))
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[SlicePool]:
-    with SlicePool(2, memory_mb=256, timeout_s=2) as running:
+    with SlicePool(2, memory_mb=256, timeout_s=4) as running:
         running.warm()
         yield running
 

@@ -103,6 +103,18 @@ def test_a_header_without_usable_pixels_is_a_slice_with_a_problem(
     assert found.header.series_uid == "1.2.3.4"
 
 
+@pytest.mark.parametrize(("spacing", "possible"), [(99999999.0, False), (64.0, False), (60.0, True)])
+def test_a_slice_larger_than_any_scanners_takes_no_memory(
+    spacing: float, possible: bool, tmp_path: Path
+) -> None:
+    found = read_slice(save(ct(HU, spacing=(1.0, spacing)), tmp_path / "a.dcm"), PLAN)
+    assert (found.plane is not None) is possible
+    assert (found.problem is None) is possible
+    if found.problem is not None:
+        assert found.problem.reason is Reason.MIXED_SIZE
+        assert f"40 × {48 * spacing:g} mm" in found.problem.detail
+
+
 def test_enhanced_ct_is_named(tmp_path: Path) -> None:
     dataset = ct(HU, NumberOfFrames="4", SOPClassUID=pydicom.uid.EnhancedCTImageStorage)
     found = read_slice(save(dataset, tmp_path / "a.dcm"), PLAN)

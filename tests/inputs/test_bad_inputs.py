@@ -112,7 +112,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
     missing = impossible()
     names = [name for name in bad_inputs.BUILDERS if name not in missing]
     pace = {"floor_s": 0.6, "ceiling_s": CEILING_S}
-    appliance = Appliance(root, tries=2, worker_memory_mb=256, completeness=pace)
+    appliance = Appliance(root, tries=2, worker_memory_mb=256, worker_timeout_s=30, completeness=pace)
     export = appliance.export_folder
     if not PERMISSIONS & missing.keys():
         appliance.under = bound_by_permissions()
