@@ -126,9 +126,9 @@ class Keeper:
             one = self._series[header.series_uid] = InFlight(row, header.study_uid, life)
             logs.event("series_seen", series=header.series_uid, known=row.ended)
         copy = one.take(taken.slice)
-        kind = {Copy.NEW: "slice", Copy.SAME: "duplicate", Copy.REPLACES: "replaced"}[copy]
+        kind = {Copy.NEW: "slice", Copy.SAME: "duplicate"}.get(copy, "replaced")
         self._recorder.count("files", kind)
-        unchanged = copy is Copy.SAME and taken.slice.problem is None
+        unchanged = copy in (Copy.SAME, Copy.OUTDATED) and taken.slice.problem is None
         if unchanged and one.life.phase is not Phase.ENDED:
             return
         one.last_slice_at = utc_now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
@@ -31,9 +32,20 @@ def merged(slices: Sequence[Slice]) -> Slice:
 def test_a_copy_changes_nothing_and_of_a_correction_the_latest_counts(tmp_path: Path) -> None:
     first, copy = slice_at(tmp_path / "a", 10), slice_at(tmp_path / "b", 10)
     assert merge(None, first) == (first, Copy.NEW)
-    assert merge(first, copy) == (first, Copy.SAME)
+    assert merge(first, copy)[1] is Copy.SAME
     corrected = slice_at(tmp_path / "c", 10, hu=50)
     assert merge(first, corrected) == (corrected, Copy.REPLACES)
+
+
+def test_which_correction_is_the_latest_does_not_depend_on_the_order_of_reading(tmp_path: Path) -> None:
+    first, corrected = slice_at(tmp_path / "b", 10), slice_at(tmp_path / "a", 10, hu=50)
+    assert merge(corrected, first) == (corrected, Copy.OUTDATED)
+    withdrawn = slice_at(tmp_path / "c", 10)
+    for number, one in enumerate((first, corrected, withdrawn)):
+        os.utime(one.arrival.path, ns=(0, number))
+    for order in permutations((first, corrected, withdrawn)):
+        counts = merged([read_slice(one.arrival.path, PLAN) for one in order])
+        assert counts.content_sha256 == first.content_sha256
 
 
 def test_a_file_written_anew_counts_as_it_is_now(tmp_path: Path) -> None:
