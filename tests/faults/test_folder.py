@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+from command import scanlight
 from file_systems import bound, inotify_descriptors, mounted_anew, shared
 from harness import Appliance, uid_of
+
+from tools.replay.restamp import Original, fresh_uid
 
 SmallChest = Callable[[str], list[Path]]
 
@@ -17,6 +24,9 @@ pytestmark = pytest.mark.slow
 
 CEILING_S = 3.0
 """Of the harness: after so long without a slice a series ends."""
+
+RESCAN_S = 0.5
+OLD_STUDIES = 2000
 
 TROUBLE = {"export_folder_down", "export_folder_unmounted", "export_folder_hangs", "rescan_late"}
 
@@ -53,6 +63,12 @@ def wait_until_up(appliance: Appliance) -> None:
     appliance.wait("the folder is up", lambda: not TROUBLE & set(appliance.why()) and healthy(appliance), 20)
 
 
+def counted(appliance: Appliance, sample: str) -> float:
+    """A sample of the metrics."""
+    lines = httpx.get(f"{appliance.url}/metrics", timeout=5).text.splitlines()
+    return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"scanlight_{sample}"))
+
+
 def outcomes(appliance: Appliance) -> dict[str, list[tuple[str, int, int]]]:
     """Outcome, revision and slices of each finding, by series."""
     found: dict[str, list[tuple[str, int, int]]] = {}
@@ -65,7 +81,7 @@ def outcomes(appliance: Appliance) -> dict[str, list[tuple[str, int, int]]]:
 def test_nothing_ends_while_the_folder_is_unmounted_and_it_heals_when_it_is_mounted_again(
     tmp_path: Path, scanner: Path, small_chest: SmallChest
 ) -> None:
-    appliance = Appliance(tmp_path)
+    appliance = Appliance(tmp_path, rescan_s=RESCAN_S)
     covid, clear = small_chest("covid"), small_chest("clear")
     half = len(clear) // 2
     export(covid, scanner / "ended")
@@ -109,7 +125,7 @@ def test_a_read_only_folder_is_read(tmp_path: Path, scanner: Path, small_chest: 
 def test_a_network_share_is_polled_unasked_and_one_that_hangs_is_a_fault_that_ends_nothing(
     tmp_path: Path, scanner: Path, small_chest: SmallChest
 ) -> None:
-    appliance = Appliance(tmp_path, worker_timeout_s=2)
+    appliance = Appliance(tmp_path, rescan_s=RESCAN_S)
     covid, clear = small_chest("covid"), small_chest("clear")
     with shared(scanner, appliance.export_folder) as share, appliance:
         assert appliance.process is not None
@@ -132,30 +148,32 @@ def test_a_network_share_is_polled_unasked_and_one_that_hangs_is_a_fault_that_en
         }
 
 
-def test_a_daemon_starts_and_stops_on_a_share_that_hangs(
+def test_a_daemon_stops_and_starts_on_a_share_that_hangs(
     tmp_path: Path, scanner: Path, small_chest: SmallChest
 ) -> None:
-    appliance = Appliance(tmp_path)
-    export(small_chest("covid"), scanner / "study")
-    with shared(scanner, appliance.export_folder) as share:
+    appliance = Appliance(tmp_path, rescan_s=RESCAN_S)
+    files = small_chest("covid")
+    with shared(scanner, appliance.export_folder, "--read-rate=200k") as share, appliance:
+        export(files, scanner / "study")
+        appliance.wait("some are read", lambda: bool(appliance.status()["in_progress"]))
         share.hang()
-        with appliance.launched():
-            wait_for_trouble(appliance, "export_folder_hangs")
-            assert not ready(appliance)
-            started = time.monotonic()
-            assert appliance.stop() == 0
-            assert time.monotonic() - started < 10
-            appliance.launch()
-            wait_for_trouble(appliance, "export_folder_hangs")
-            share.go_on()
-            wait_until_up(appliance)
-            assert appliance.wait_for_findings(1)[0]["outcome"] == "flagged"
+        wait_for_trouble(appliance, "export_folder_hangs")
+        asked_at = time.monotonic()
+        assert appliance.stop() == 0
+        assert time.monotonic() - asked_at < 10
+        appliance.launch()
+        wait_for_trouble(appliance, "export_folder_hangs")
+        assert not ready(appliance)
+        share.go_on()
+        wait_until_up(appliance)
+        appliance.wait_for_findings(1)
+        assert outcomes(appliance) == {uid_of(files[0]): [("flagged", 1, len(files))]}
 
 
 def test_a_share_that_breaks_down_costs_no_file(
     tmp_path: Path, scanner: Path, small_chest: SmallChest
 ) -> None:
-    appliance = Appliance(tmp_path)
+    appliance = Appliance(tmp_path, rescan_s=RESCAN_S)
     files = small_chest("covid")
     with shared(scanner, appliance.export_folder, "--read-rate=200k") as share, appliance:
         export(files, scanner / "study")
@@ -169,3 +187,68 @@ def test_a_share_that_breaks_down_costs_no_file(
         appliance.wait_for_findings(1)
         appliance.wait("all ends", lambda: not appliance.status()["in_progress"], 20)
         assert outcomes(appliance) == {uid_of(files[0]): [("flagged", 1, len(files))]}
+
+
+def test_a_share_of_which_each_read_takes_a_second_is_read_as_any_other(
+    tmp_path: Path, scanner: Path, small_chest: SmallChest
+) -> None:
+    appliance = Appliance(tmp_path, rescan_s=RESCAN_S)
+    files = small_chest("covid")[:15]
+    a_file_a_second = f"--read-rate={files[0].stat().st_size}"
+    with shared(scanner, appliance.export_folder, a_file_a_second), appliance:
+        export(files, scanner / "study")
+        trouble: set[str] = set()
+
+        def told() -> bool:
+            trouble.update(appliance.why())
+            return bool(appliance.findings())
+
+        appliance.wait("it is told of", told, 60)
+        (record,) = appliance.findings()
+    quick = json.loads(scanlight("read", "--json", str(scanner / "study")).stdout)
+    for key in ("outcome", "reason", "probability", "reading_key", "slices"):
+        assert record[key] == quick[key], key
+    assert not trouble
+
+
+def test_without_inotify_looks_bring_the_files_and_the_loss_is_counted(
+    tmp_path: Path, small_chest: SmallChest
+) -> None:
+    appliance = Appliance(tmp_path, rescan_s=RESCAN_S)
+    if subprocess.run(["unshare", "-U", "-r", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs user namespaces: sysctl user.max_user_namespaces")
+    no_more = 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"'
+    appliance.under = ["unshare", "-U", "-r", "sh", "-c", no_more, "sh"]
+    with appliance:
+        appliance.copy(small_chest("covid"), "study")
+        assert appliance.wait_for_findings(1)[0]["outcome"] == "flagged"
+        assert counted(appliance, 'watch_hints_lost_total{reason="limit"}') == 1
+        assert not TROUBLE & set(appliance.why())
+    assert '"event": "watch_hints_lost", "why": "limit"' in appliance.log.read_text()
+
+
+def test_of_two_thousand_old_studies_none_is_read_and_none_is_told_and_a_new_one_is_not_kept_waiting(
+    tmp_path: Path, small_chest: SmallChest
+) -> None:
+    appliance = Appliance(tmp_path, rescan_s=RESCAN_S)
+    files = small_chest("covid")
+    original, long_ago = Original.of(files[30]), time.time() - 48 * 3600
+    for number in range(OLD_STUDIES):
+        path = appliance.export_folder / f"old {number}" / "1.dcm"
+        path.parent.mkdir()
+        path.write_bytes(original.stamped(partial(fresh_uid, salt=f"{number}")))
+        os.utime(path, (long_ago, long_ago))
+    named = 'files_total{kind="before_installation"}'
+    with appliance:
+        appliance.copy(files, "new")
+        (record,) = appliance.wait_for_findings(1)
+        assert counted(appliance, named) < OLD_STUDIES, "it overtakes the old ones"
+        appliance.wait("all old ones are named", lambda: counted(appliance, named) == OLD_STUDIES, 120)
+        appliance.stop()
+        appliance.start()
+        skipped = 'series_total{outcome="skipped",reason="before_installation"}'
+        assert counted(appliance, skipped) == OLD_STUDIES
+        assert counted(appliance, named) == OLD_STUDIES
+        assert counted(appliance, 'files_total{kind="slice"}') == len(files)
+        assert counted(appliance, "series_conservation_error") == 0
+        assert [path.name for path in appliance.results.iterdir()] == [f"{record['series_uid']}.r1.json"]
