@@ -337,3 +337,9 @@ def test_a_source_without_dicom_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert re.search(r"No DICOM series was found in .*: name a folder that\s+holds some\.", done.stdout)
     assert "Traceback" not in done.stderr
+
+
+def test_results_without_their_export_folder_are_refused(tmp_path: Path) -> None:
+    done = scanlight("replay", "--results", tmp_path)
+    assert done.returncode == 2
+    assert "needs --into" in done.stderr

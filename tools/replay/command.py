@@ -81,6 +81,10 @@ def replay(
     console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 110)
     # A daemon left behind would go on reading.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if results is not None and into is None:
+        raise typer.BadParameter(
+            "needs --into: the replay's own daemon has a results folder.", param_hint="--results"
+        )
     try:
         with tempfile.TemporaryDirectory(prefix="scanlight-replay-") as name:
             folder = Path(name)
