@@ -55,6 +55,10 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "completeness"): Command(
         "tools.bench.completeness:completeness", "Replay arrivals to a daemon: what it tells, and when."
     ),
+    ("bench", "folder"): Command(
+        "tools.bench.folder:folder",
+        "Look after a million old files: time, memory, how soon a new one is seen.",
+    ),
     ("bench", "volume"): Command("tools.bench.volume:volume", "Time folder to volume against other readers."),
 }
 
