@@ -57,6 +57,7 @@ def test_ready_is_said_once_and_a_state_when_it_changes(systemd: NotifySocket) -
 
 
 def test_the_watchdog_is_fed_at_most_every_third_of_its_interval(systemd: NotifySocket) -> None:
+    assert manager(systemd.address, 60 * 10**6)._every_s == 20
     often, seldom = manager(systemd.address, 3), manager(systemd.address, 3 * 3600 * 10**6)
     for _ in range(5):
         seldom.progress()

@@ -125,6 +125,8 @@ def test_from_the_first_install_over_an_upgrade_and_back_to_the_end(
     site.install_sh("install", site.wheels[0])
     assert machine.show("MainPID") == main, "the same again does not even restart it"
 
+    machine.run("systemctl", "stop", "scanlight")
+    assert (machine.show("Result"), machine.show("ExecMainStatus")) == ("success", "0")
     site.install_sh("install", site.wheels[1])
     machine.wait("the flag is still known", site.says("suspect: 1 suspect"))
     assert machine.path("/var/lib/scanlight/journal.v1.bak").exists()
