@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pydicom
 import pytest
 from poison import PoisonPool
 
@@ -264,3 +265,27 @@ def test_a_file_under_its_final_name_is_not_gone(
     room.keeper.looked(time.monotonic(), time.monotonic())
     room.keeper.tick(time.monotonic() + 2)
     assert (len(room.jobs), room.ended) == (2, True), "now one is"
+
+
+def test_a_counted_series_that_was_dropped_to_save_memory_waits_until_it_is_read_again(
+    tmp_path: Path, small_chest: Callable[[str], list[Path]]
+) -> None:
+    counted = []
+    for number, file in enumerate(small_chest("clear")[:3]):
+        dataset = pydicom.dcmread(file)
+        dataset.private_block(0x0025, "GEMS_SERS_01", create=True).add_new(0x07, "SL", 3)
+        counted.append(tmp_path / f"counted{number}.dcm")
+        dataset.save_as(counted[-1])
+    with PoisonPool() as pool:
+        room = Room(tmp_path, pool, memory_budget=1)
+        room.bring(*counted)
+        room.bring(*small_chest("covid")[:3])
+        room.keeper.housekeep()
+        for _ in range(2):
+            room.keeper.tick(time.monotonic())
+        assert (len(room.desk), len(room.keeper.in_progress(None))) == (3, 2), "none ended without files"
+        room.parse()
+        room.keeper.tick(time.monotonic())
+        (job,) = room.jobs
+    assert {one.header.images_in_series for one in job.slices} == {3}
+    assert len(job.slices) == 3
