@@ -45,7 +45,7 @@ def completeness(
 ) -> None:
     """Replay arrival patterns to daemons of its own and look at what they tell, when, and what they revise.
 
-    Exits 1 when a bar is missed. With the default settings it takes about six minutes, --fast one.
+    Exits 1 when a bar is missed. With the default settings it takes about eight minutes, --fast one.
     """
     setting = FAST if fast else DEFAULTS
     console = Console(stderr=as_json, width=None if sys.stdout.isatty() else 150)

@@ -31,7 +31,7 @@ class Setting:
     real: bool
 
 
-DEFAULTS: Final = Setting(Tempo(1 / 30, 1.5, 30.0), 2.5, 256, 2.0, 10.0, real=True)
+DEFAULTS: Final = Setting(Tempo(1 / 30, 1.5, 30.0), 2.5, 256, 3.0, 10.0, real=True)
 FAST: Final = Setting(Tempo(1 / 60, 0.5, 5.0), 5.0, 128, 0.5, 0.5, real=False)
 
 
