@@ -8,14 +8,18 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from exams import Patients, Scanner
+from exams import Patients, Scanner, routine
 from harness import Appliance
 from powerloss import Machine
 from witness import Told, Witness, chains, latest, lost_objects, remains
 
 from appliance.faults import VARIABLE
+
+SideBySide = Callable[[str, Callable[[str, Path], None]], None]
+"""The fixture of this name."""
 
 DIES_S = 60.0
 SETTLES_S = 120.0
@@ -74,10 +78,17 @@ class Trial:
         with self.appliance as appliance:
             with contextlib.suppress(AssertionError):
                 appliance.wait("all is told", lambda: self.told() == expected, SETTLES_S)
-            assert self.told() == expected
+            told = self.told()
+            different = {
+                name: (told.get(name), expected.get(name))
+                for name in told.keys() | expected.keys()
+                if told.get(name) != expected.get(name)
+            }
+            assert not different, different
             appliance.wait("nothing is in flight", lambda: not appliance.status()["in_progress"])
             assert appliance.stop() == 0
-        assert self.wrong() == []
+        wrong = self.wrong()
+        assert not wrong, wrong
 
     def told(self) -> dict[str, Told]:
         return latest(self.witness.findings().values())
@@ -90,6 +101,19 @@ class Trial:
             *lost_objects(self.witness.findings(), self.appliance.state / "objects"),
             *remains(self.appliance.state),
         ]
+
+
+OFTEN = {"file": (1, 4), "journal": (1, 6), "finding": (1, 2), "delivery": (1, 2)}
+"""What is reached again and again, and the times at which the process is killed there."""
+
+
+def try_at(point: str, trial: Trial, expected: Mapping[str, Told]) -> None:
+    """The routine, while the daemon dies at a point."""
+    trial.scanner.old(9)
+    with trial, meanwhile(partial(routine, trial.scanner)):
+        for number in OFTEN.get(point.partition(".")[0], (1,)):
+            trial.killed_at(point, number)
+        trial.judge(expected)
 
 
 @contextlib.contextmanager
