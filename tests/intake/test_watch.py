@@ -409,3 +409,16 @@ def test_a_time_in_the_far_future_and_an_inode_of_64_bits_can_be_kept(root: Path
     journal.add_files([KnownFile(str(n), one, "other", None) for n, one in enumerate(identities)])
     assert [known.identity for known in journal.known_files()] == identities
     journal.close()
+
+
+def test_a_look_that_is_asked_for_comes_before_its_time_and_once(root: Path) -> None:
+    with looking(root, hints=False) as one:
+        path = write(root / "a")
+        before = time.monotonic()
+        for _ in range(3):
+            one.watch.look()
+        one.wait_for(path)
+        one.wait("the look ended", lambda: one.scans()[-1].began > before)
+        looks = len(one.scans())
+        time.sleep(0.3)
+        assert len(one.scans()) == looks <= 4
