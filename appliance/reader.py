@@ -14,7 +14,7 @@ from appliance.intake.newest_first import NewestFirst
 from appliance.known_answers import AnswersWrong, KnownAnswers
 from appliance.reading import Reading, Rules, read_series
 from appliance.records import Arrival, Slice
-from engines.protocol import Engine, EngineError
+from engines.protocol import BadOutput, Engine, EngineError
 
 RECHECK_S = 10.0
 """After failed known answers: nothing is read until they pass again."""
@@ -136,7 +136,11 @@ class Reader(threading.Thread):
                 due = time.monotonic() + (self._interval_s if passed else min(RECHECK_S, self._interval_s))
             job = self._next(due, take=passed)
             if job is not None:
-                self._post(self._read(job, engine))
+                finished = self._read(job, engine)
+                self._post(finished)
+                if isinstance(finished.result, BadOutput):
+                    # No engine may say that: before it reads on, it shows whether it is to be trusted.
+                    due = time.monotonic()
 
     def _next(self, until: float, *, take: bool) -> Job | None:
         """The job to read now; None when there is none until then, jobs may not be taken, or all is over."""
