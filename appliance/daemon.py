@@ -269,6 +269,7 @@ class Daemon:
             thread.join(max(0.0, end - time.monotonic()))
         with contextlib.suppress(GivenUp):
             self._recorder.flush()
+            self._journal.return_tries()
         self._journal.close()
 
     def _loop(self) -> None:

@@ -366,6 +366,10 @@ class Journal:
         """At start: a series inside an engine call when the process ended keeps that try."""
         self._execute("UPDATE series SET in_try = 0, provisional = 0 WHERE in_try OR provisional")
 
+    def return_tries(self) -> None:
+        """At a stop that was asked for: a series inside an engine call has not ended the process."""
+        self._execute("UPDATE series SET in_try = 0, tries = tries - 1 WHERE in_try")
+
     def current(self, series_id: int) -> SeriesRecord | None:
         """The current finding of a series: its newest revision."""
         with self._lock:
