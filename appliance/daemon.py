@@ -129,9 +129,7 @@ class Daemon:
         self._journal_reader = JournalReader(self._state.journal)
         self._watch_reader = JournalReader(self._state.journal)
         self._counts = self._journal_reader.counts()
-        if accept_folder:
-            self._journal.set_meta("export_mount", "")
-        self._mount = self._journal.meta("export_mount") or None
+        self._mount = None if accept_folder else self._journal.meta("export_mount") or None
         self._build(open_engine)
         self._board = Board(self._facts())
         self._servers = self._bind()
@@ -220,10 +218,10 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         threading.excepthook = self._on_thread_exception
-        self._journal.abandon_tries()
         logs.event("started", pid=os.getpid(), model=self._model.spec.name, digest=self._model.digest)
         for server in self._servers:
             server.start()
+        self._journal.abandon_tries()
         self._pool.warm()
         for thread in (self._reader, self._courier, self._watch):
             thread.start()
