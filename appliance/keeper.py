@@ -31,6 +31,7 @@ from appliance.lifecycle import (
     Life,
     Phase,
     ReadingDone,
+    ReadingDoubted,
     ReadingLost,
     SliceArrived,
     Tick,
@@ -219,8 +220,10 @@ class Keeper:
             self._journal.confirm(at)
 
     def doubt(self) -> None:
-        """The known answers fail: nothing that was read since they passed counts as confirmed."""
+        """The known answers fail: nothing that was read since they passed counts as confirmed, or is told."""
         self._journal.set_meta(ANSWERS_FAILED, utc_now())
+        for one in self._series.values():
+            self._step(one, ReadingDoubted())
 
     def end_vanished(self, in_flight: Iterable[SeriesRecord]) -> None:
         """After a first look at the whole folder: what was in flight before and is not there any more."""

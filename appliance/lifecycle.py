@@ -77,9 +77,14 @@ class ReadingLost:
     """The reading failed and is to be tried again."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReadingDoubted:
+    """Who made the reading cannot be trusted: what is not told yet is read again."""
+
+
 RUNNING = (Phase.READING, Phase.CONFIRMING)
 
-Event = SliceArrived | Evidence | Tick | ReadingDone | ReadingLost
+Event = SliceArrived | Evidence | Tick | ReadingDone | ReadingLost | ReadingDoubted
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,11 @@ def advance(life: Life, event: Event, pace: Pace) -> tuple[Life, Action | None]:
             return _reading_done(life, flagged)
         case ReadingLost() if life.phase in RUNNING:
             return replace(life, phase=Phase.RECEIVING, stale=False), Action.DISCARD
-        case ReadingLost():
+        case ReadingDoubted() if life.phase is Phase.PROVISIONAL:
+            return replace(life, phase=Phase.RECEIVING), Action.DISCARD
+        case ReadingDoubted() if life.phase is Phase.CONFIRMING:
+            return replace(life, stale=True), None
+        case ReadingLost() | ReadingDoubted():
             return life, None
 
 
