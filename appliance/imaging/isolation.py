@@ -8,6 +8,7 @@ it was at, as `WorkerLost`, and is replaced when there is something to do. No lo
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -226,12 +227,15 @@ def _serve(pipe: Connection, daemon: int, memory: int) -> None:
     """The life of a worker."""
     _confine(memory)
     _end_with(daemon)
+    # A daemon that ended has closed its end of the pipe, maybe in the middle of a message.
+    with contextlib.suppress(EOFError, OSError):
+        _work(pipe)
+
+
+def _work(pipe: Connection) -> None:
     pipe.send(None)
     while True:
-        try:
-            function, args, kwargs = pipe.recv()
-        except EOFError:
-            return
+        function, args, kwargs = pipe.recv()
         try:
             outcome = True, function(*args, **kwargs)
         except MemoryError:
@@ -241,8 +245,8 @@ def _serve(pipe: Connection, daemon: int, memory: int) -> None:
             outcome = False, error
         try:
             pipe.send(outcome)
-        except BrokenPipeError:
-            return
+        except OSError:
+            raise
         except Exception as error:  # what cannot be pickled raises whatever it likes
             pipe.send((False, TypeError(f"The result cannot be pickled: {type(error).__name__}")))
 
