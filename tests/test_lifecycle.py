@@ -12,6 +12,7 @@ from appliance.lifecycle import (
     Life,
     Phase,
     ReadingDone,
+    ReadingDoubted,
     ReadingLost,
     SliceArrived,
     Tick,
@@ -57,6 +58,20 @@ def test_a_change_after_the_ceiling_discards_a_reading_that_is_not_told_yet(even
     )
     assert actions == [Action.READ, Action.CONFIRM, Action.DISCARD]
     assert life.phase is Phase.RECEIVING
+
+
+@pytest.mark.parametrize("ticks", [(), (Tick(30, blocked=False),)])
+def test_a_reading_that_is_doubted_before_it_is_told_is_made_again(ticks: tuple[Event, ...]) -> None:
+    life, actions = play(
+        Tick(1.5, blocked=False),
+        ReadingDone(flagged=False),
+        *ticks,
+        ReadingDoubted(),
+        ReadingDone(flagged=False),
+        Tick(30, blocked=False),
+    )
+    assert actions[-2:] == [Action.DISCARD, Action.READ]
+    assert life.phase is Phase.READING
 
 
 def test_a_sentinel_ends_without_waiting_for_quiet_or_ceiling() -> None:
@@ -141,6 +156,9 @@ def test_a_slow_series_gets_more_patience() -> None:
     assert next_tick(life, PACE) == 38 + 8
 
 
+SECONDS = st.one_of(st.sampled_from((0.0, PACE.floor_s, PACE.ceiling_s)), st.floats(0, 50))
+
+
 class AnySeries(RuleBasedStateMachine):
     """Slices, evidence, ticks and readings in any order, beside an account of what was read when."""
 
@@ -169,7 +187,7 @@ class AnySeries(RuleBasedStateMachine):
                 assert before is Phase.ENDED
         return action
 
-    @rule(after=st.floats(0, 50), late=st.booleans())
+    @rule(after=SECONDS, late=st.booleans())
     def a_slice_comes(self, after: float, late: bool) -> None:
         """`late`: it was seen before the newest one, and parsed after it."""
         self.now += after
@@ -184,7 +202,7 @@ class AnySeries(RuleBasedStateMachine):
         self.evident = True
         self.feed(Evidence(by))
 
-    @rule(after=st.floats(0, 50), blocked=st.booleans())
+    @rule(after=SECONDS, blocked=st.booleans())
     def time_passes(self, after: float, blocked: bool) -> None:
         self.now += after
         action = self.feed(Tick(self.now, blocked))
@@ -204,6 +222,14 @@ class AnySeries(RuleBasedStateMachine):
     def a_reading_is_lost(self) -> None:
         self.in_reading = None
         self.feed(ReadingLost())
+
+    @precondition(lambda self: self.life.phase is not Phase.ENDED)
+    @rule()
+    def what_was_read_is_doubted(self) -> None:
+        if self.in_reading is None or self.life.phase is Phase.CONFIRMING:
+            self.in_result = 0
+            self.in_reading = None if self.in_reading is None else 0
+        self.feed(ReadingDoubted())
 
     @invariant()
     def a_reading_runs_where_the_state_says_so(self) -> None:
