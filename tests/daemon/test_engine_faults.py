@@ -6,71 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import onnx
+from faulty_models import hanging, overconfident
 from harness import Appliance
-from onnx import TensorProto, helper, numpy_helper
-
-from engines.bundle import default_model, load_model
-from engines.spec import to_metadata
-
-
-def model(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray]) -> Path:
-    """A model for the shipped one's grid, from `volume` to `probability`."""
-    spec = load_model(default_model()).spec.model_copy(
-        update={"name": "fault", "input": "volume", "output": "probability", "heatmap": None}
-    )
-    graph = helper.make_graph(
-        nodes,
-        "fault",
-        [helper.make_tensor_value_info("volume", TensorProto.FLOAT, (1, 1, *spec.grid.size))],
-        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, (1, 1))],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(made, to_metadata(spec))
-    onnx.save(made, path)
-    return path
-
-
-def hanging(path: Path) -> Path:
-    scalar = helper.make_tensor_value_info
-    body = helper.make_graph(
-        [
-            helper.make_node("Identity", ["go"], ["go_on"]),
-            helper.make_node("Add", ["carried", "one"], ["next"]),
-        ],
-        "forever",
-        [
-            scalar("turn", TensorProto.INT64, ()),
-            scalar("go", TensorProto.BOOL, ()),
-            scalar("carried", TensorProto.FLOAT, (1, 1)),
-        ],
-        [scalar("go_on", TensorProto.BOOL, ()), scalar("next", TensorProto.FLOAT, (1, 1))],
-    )
-    nodes = [
-        helper.make_node("GlobalAveragePool", ["volume"], ["mean"]),
-        helper.make_node("Flatten", ["mean"], ["start"], axis=1),
-        helper.make_node("Loop", ["turns", "yes", "start"], ["probability"], body=body),
-    ]
-    constants = {
-        "turns": np.array(2**62, np.int64),
-        "yes": np.array(True),
-        "one": np.ones((1, 1), np.float32),
-    }
-    return model(path, nodes, constants)
-
-
-def overconfident(path: Path) -> Path:
-    """A probability of 600 %."""
-    nodes = [
-        helper.make_node("GlobalAveragePool", ["volume"], ["mean"]),
-        helper.make_node("Flatten", ["mean"], ["flat"], axis=1),
-        helper.make_node("Mul", ["flat", "zero"], ["nothing"]),
-        helper.make_node("Add", ["nothing", "six"], ["probability"]),
-    ]
-    constants = {"zero": np.zeros((1, 1), np.float32), "six": np.full((1, 1), 6, np.float32)}
-    return model(path, nodes, constants)
 
 
 def test_an_engine_call_past_its_deadline_ends_the_process(tmp_path: Path) -> None:

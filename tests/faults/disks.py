@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ def small_disk(folder: Path, size: str = "24m") -> contextlib.AbstractContextMan
 @contextlib.contextmanager
 def full(folder: Path) -> Iterator[None]:
     """Not a byte is free on the disk of a folder."""
-    filler = folder / "filler"
+    filler = folder / ".filler"
     try:
         with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
@@ -42,6 +43,27 @@ def full(folder: Path) -> Iterator[None]:
         filler.unlink()
 
 
-def free_bytes(folder: Path) -> int:
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
+class RefusingDisk:
+    """Nothing below a folder can be changed by a process of this environment while the disk refuses."""
+
+    def __init__(self, folder: Path, below: Path) -> None:
+        if shutil.which("cc") is None:
+            pytest.skip("needs cc: apt-get install gcc libc6-dev")
+        library, self._said = folder / "refusing.so", folder / "refusing"
+        source = Path(__file__).with_name("refusing.c")
+        subprocess.run(
+            ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", library, source, "-ldl"],
+            check=True,
+        )
+        self.env = {
+            "LD_PRELOAD": str(library),
+            "REFUSING": str(self._said),
+            "REFUSING_BELOW": f"{below}{os.sep}",
+        }
+
+    @contextlib.contextmanager
+    def refusing(self, number: int) -> Iterator[None]:
+        """Changes fail with this error number."""
+        self._said.write_text(str(number))
+        yield
+        self._said.unlink()

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness import Appliance
+from trial import Trial
 
 RIGGED = Path(__file__).with_name("rigged.py")
+TESTS = RIGGED.parent.parent
 
 
 class Rig:
-    def __init__(self, appliance: Appliance) -> None:
-        self._appliance = appliance
-        self._folder = appliance.config.with_name("rig")
+    def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+        self._folder = trial.appliance.config.with_name("rig")
         self._folder.mkdir()
-        appliance.program = [str(RIGGED)]
 
-    @property
-    def env(self) -> Mapping[str, str]:
-        return {"RIGGED": str(self._folder)}
+    @contextlib.contextmanager
+    def life(self) -> Iterator[Appliance]:
+        """The appliance does what was said; later lives are as ever."""
+        found_there = os.pathsep.join((str(TESTS.parent), str(TESTS)))
+        program, self._trial.appliance.program = self._trial.appliance.program, [str(RIGGED)]
+        try:
+            with self._trial.life({"RIGGED": str(self._folder), "PYTHONPATH": found_there}) as appliance:
+                yield appliance
+        finally:
+            self._trial.appliance.program = program
 
     def say(self, what: str, text: str = "") -> None:
         part = self._folder / ".part"
@@ -33,13 +42,7 @@ class Rig:
     def said(self, what: str) -> bool:
         return (self._folder / what).exists()
 
-    @contextlib.contextmanager
-    def saying(self, what: str, text: str = "") -> Iterator[None]:
-        self.say(what, text)
-        yield
-        self.unsay(what)
-
     def wait_until_paused(self) -> None:
         """The call that `pause` names is about to be made."""
-        self._appliance.wait("the call is about to be made", lambda: self.said("paused"))
+        self._trial.appliance.wait("the call is about to be made", lambda: self.said("paused"))
         self.unsay("paused")

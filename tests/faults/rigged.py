@@ -1,11 +1,11 @@
 """The command line of an appliance whose engine, decoders and writes do what files in $RIGGED say.
 
-Without that variable, and without such a file, all is as ever.
-
-`nan`: the next engine call gives no number. `bias`: this is added to every probability. `slow`: so many seconds
-are added to every reading. `hang`: the reading of a flagged series never ends. `poison`: pixels of files that
-are named so get the poison of that name. `pause`: the call of that name (and, after a blank, that number) makes
-a file `paused` and waits for the end of `pause`.
+`nan`: the next engine call gives no number.
+`bias`: this is added to every probability.
+`slow`: so many seconds are added to every reading.
+`hang`: the reading of a flagged series never ends.
+`poison`: pixels of files that are named so get the poison of that name.
+`pause`: the call of that name (and, after a blank, number) makes a file `paused` and waits for `pause` to go.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -22,10 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-TESTS = Path(__file__).parent.parent
-sys.path[:0] = [str(TESTS.parent), str(TESTS)]
-
 from poison import POISONS
 
 from appliance import cli, daemon, durable
@@ -161,6 +156,5 @@ def rig(rigged: Rigged) -> None:
 
 
 if __name__ == "__main__":
-    if "RIGGED" in os.environ:
-        rig(Rigged(Path(os.environ["RIGGED"])))
+    rig(Rigged(Path(os.environ["RIGGED"])))
     cli.main()
