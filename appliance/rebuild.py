@@ -88,7 +88,7 @@ def rebuild(config: Config, progress: Progress = lambda what, done: None) -> Reb
         rebuilt = Rebuilt()
         with closing(Journal(made)) as journal:
             journal.set_meta("created_at", utc_text(installed_at))
-            current = _take_findings(config, state, journal, rebuilt, progress)
+            current = take_findings(config, journal, rebuilt, progress)
             _take_files(config, journal, current, installed_at, rebuilt, progress)
             journal.set_meta("export_mount", mount)
             journal.set_meta("first_scan_at", utc_now())
@@ -118,19 +118,23 @@ def _installed_at(state: StateFolder) -> datetime:
     return datetime.fromtimestamp((state.path / "lock").stat().st_mtime, UTC)
 
 
-def _take_findings(
-    config: Config, state: StateFolder, journal: Journal, rebuilt: Rebuilt, progress: Progress
+def take_findings(
+    config: Config, journal: Journal, rebuilt: Rebuilt, progress: Progress = lambda what, done: None
 ) -> dict[Subject, SeriesRecord]:
-    """Every revision of every series, as delivered or as it is to be delivered; returns the current ones."""
-    objects = ObjectStore(state.objects, StateDisk())
+    """Every revision that the journal lacks, as delivered or to be delivered; returns the current ones."""
+    folder_of_objects = StateFolder(config.state_folder).objects
+    objects = ObjectStore(folder_of_objects, StateDisk())
     current: dict[Subject, SeriesRecord] = {}
-    found = _revisions(config.results, state.objects, rebuilt)
+    found = _revisions(config.results, folder_of_objects, rebuilt)
     for done, (subject, revisions) in enumerate(found.items(), 1):
         progress("Taking over findings", done)
         name, stack = subject
         row = journal.series(name, revisions[0].record.study_uid, stack)
+        known = journal.current(row.id)
         for one in revisions:
             record = one.record
+            if known is not None and (record.revision or 1) <= (known.revision or 1):
+                continue
             stored = objects.put(one.content, ".json")
             result = result_name(name, stack, record.revision or 1)
             known_before = record.reason is Reason.BEFORE_INSTALLATION

@@ -1,7 +1,7 @@
 """A journal that a newer version has changed, brought back to what this version can read.
 
 A migration keeps the journal from before it as `journal.vN.bak`. That is put back, and the newer one kept
-aside. What was done in between is no longer on record: it is found in the export folder and done again.
+aside. What was done in between is in the results folder: `rebuild.take_findings` takes it over.
 """
 
 from __future__ import annotations

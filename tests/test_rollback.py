@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from command import scanlight
 
-from appliance.journal import MIGRATIONS, Journal
+from appliance.findings.record import SeriesRecord
+from appliance.journal import MIGRATIONS, Journal, JournalReader
+from appliance.reasons import Outcome
 from appliance.rollback import RollbackError, restore
 
 OURS = len(MIGRATIONS)
@@ -106,3 +108,25 @@ def test_the_command_says_what_it_did_and_leaves_a_daemon_alone(journal: Path) -
     assert "stop it first" in done.stderr
     journal.unlink()
     assert scanlight("rollback", "--config", config).returncode == 0
+
+
+def test_what_was_delivered_since_the_backup_is_on_record_and_not_delivered_again(journal: Path) -> None:
+    config = journal.with_name("site.yaml")
+    config.write_text(f"export_folder: /srv/ct\nstate_folder: {journal.parent}\n")
+    raised_to(journal, OURS + 1, OURS + 1, "strange")
+    record = SeriesRecord(
+        series_uid="1.2.3",
+        study_uid="1.2",
+        outcome=Outcome.FLAGGED,
+        revision=1,
+        reading_key="key",
+        recorded_at="2026-01-01T00:00:00.000Z",
+    )
+    for folder in ("results", "objects"):
+        (journal.parent / folder).mkdir(exist_ok=True)
+    (journal.parent / "results" / "1.2.3.r1.json").write_text(record.to_json() + "\n")
+    assert scanlight("rollback", "--config", config).returncode == 0
+    assert JournalReader(journal).records() == [record]
+    with closing(Journal(journal)) as back:
+        assert back.open_deliveries() == []
+        assert back.reading(back.series("1.2.3", "1.2").id, "key") == record

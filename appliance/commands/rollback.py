@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,8 @@ from typing import Annotated
 import typer
 
 from appliance.config import DEFAULT_CONFIG, ConfigError, load
+from appliance.journal import Journal, JournalError
+from appliance.rebuild import Rebuilt, take_findings
 from appliance.rollback import RollbackError, restore
 from appliance.state_folder import StateFolder, StateFolderError
 
@@ -24,8 +27,9 @@ def rollback(
 ) -> None:
     """Bring the journal back to what this version reads, after a newer one has changed it.
 
-    The daemon must be stopped. The journal from before the change is put back, the newer one kept aside.
-    Exit 0 also when there is nothing to do, 2 when it cannot be done.
+    The daemon must be stopped. The journal from before the change is put back, the newer one kept aside, and
+    the findings since then are taken over from the results. Exit 0 also when there is nothing to do, 2 when
+    it cannot be done.
     """
     os.umask(0o027)
     try:
@@ -35,11 +39,14 @@ def rollback(
         if state.journal.exists():
             with state.lock():
                 restored = restore(state.journal)
+                if restored is not None:
+                    with closing(Journal(state.journal)) as journal:
+                        take_findings(settings, journal, Rebuilt())
     except ConfigError as error:
         for problem in error.problems:
             typer.echo(problem, err=True)
         raise typer.Exit(2) from None
-    except (RollbackError, StateFolderError) as error:
+    except (JournalError, RollbackError, StateFolderError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     if restored is None:
@@ -48,5 +55,5 @@ def rollback(
     made = datetime.fromtimestamp(restored.backup.stat().st_mtime, UTC)
     typer.echo(
         f"This version does not read the newer journal, which is kept as {restored.aside}. The one of"
-        f" {made:%Y-%m-%d %H:%M} UTC is back, and series that ended since then are read again."
+        f" {made:%Y-%m-%d %H:%M} UTC is back, with what the results folder has of the time since then."
     )
