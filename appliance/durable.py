@@ -41,11 +41,10 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def recover(folder: Path) -> None:
-    """Drop the temporary files that a kill left in a folder, keep the names that it made. Raises OSError."""
+def sweep(folder: Path) -> None:
+    """Drop the temporary files that a kill left in a folder. Raises OSError."""
     for temporary in folder.glob(".*.tmp"):
         temporary.unlink(missing_ok=True)
-    sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:

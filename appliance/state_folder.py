@@ -54,7 +54,7 @@ class StateFolder:
                 durable.make_folder(folder)
             lock = self.lock()
             for folder in (self.objects, self.known_answers, results):
-                durable.recover(folder)
+                durable.sweep(folder)
         except OSError as error:
             raise _unusable(self.path, error) from error
         return lock

@@ -87,18 +87,6 @@ def test_power_cuts_at_any_time_lose_nothing(
         trial.judge(read_offline(trial.appliance.export_folder))
 
 
-def test_what_a_kill_left_unsynced_is_not_lost_later(
-    library: Path, tmp_path: Path, patients: Patients
-) -> None:
-    """A heatmap whose name was not synced is there when the next daemon looks, and is not made again."""
-    power = iter((False, True))
-    with Trial(tmp_path, patients, Machine(library, goes=lambda: next(power))) as trial:
-        trial.scanner.flagged(1)
-        trial.killed_at("file.renamed", 2)
-        trial.killed_at("finding.recorded", 1)
-        trial.judge(read_offline(trial.appliance.export_folder))
-
-
 @pytest.mark.parametrize(
     "missing",
     [
