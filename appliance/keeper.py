@@ -301,9 +301,10 @@ class Keeper:
             return True
         if one.life.evidence is CompletedBy.COUNT:
             return any(map(self._desk.holds, one.awaited))
+        told = one.life.phase is Phase.PROVISIONAL
         if one.life.evidence is CompletedBy.SENTINEL:
-            return self._desk.blocks(one.folders, now)
-        if one.life.phase is not Phase.PROVISIONAL:
+            return self._desk.blocks(one.folders, now) or (told and self._desk.awaits(one.folders, now))
+        if not told:
             return self._desk.blocks(one.folders, due)
         if self._nobody_looked_since(due, now):
             return True

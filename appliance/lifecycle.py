@@ -117,14 +117,10 @@ def advance(life: Life, event: Event, pace: Pace) -> tuple[Life, Action | None]:
             return (life, None) if blocked else _tick(life, now, pace)
         case ReadingDone(flagged):
             return _reading_done(life, flagged)
-        case ReadingLost() if life.phase in RUNNING:
-            return replace(life, phase=Phase.RECEIVING, stale=False), Action.DISCARD
-        case ReadingDoubted() if life.phase is Phase.PROVISIONAL:
-            return replace(life, phase=Phase.RECEIVING), Action.DISCARD
-        case ReadingDoubted() if life.phase is Phase.CONFIRMING:
-            return replace(life, stale=True), None
-        case ReadingLost() | ReadingDoubted():
-            return life, None
+        case ReadingLost():
+            return _discarded(life) if life.phase in RUNNING else (life, None)
+        case ReadingDoubted():
+            return _reading_doubted(life)
 
 
 def next_tick(life: Life, pace: Pace) -> float | None:
@@ -147,7 +143,7 @@ def _slice_arrived(life: Life, seen_at: float) -> tuple[Life, Action | None]:
         case Phase.READING | Phase.CONFIRMING:
             return replace(life, stale=True), None
         case Phase.PROVISIONAL:
-            return replace(life, phase=Phase.RECEIVING), Action.DISCARD
+            return _discarded(life)
         case _:
             return life, None
 
@@ -167,7 +163,22 @@ def _reading_done(life: Life, flagged: bool) -> tuple[Life, Action | None]:
     if life.phase not in RUNNING:
         return life, None
     if life.stale:
-        return replace(life, phase=Phase.RECEIVING, stale=False), Action.DISCARD
+        return _discarded(life)
     if flagged or life.phase is Phase.CONFIRMING:
         return replace(life, phase=Phase.ENDED), Action.RECORD
     return replace(life, phase=Phase.PROVISIONAL), None
+
+
+def _reading_doubted(life: Life) -> tuple[Life, Action | None]:
+    match life.phase:
+        case Phase.PROVISIONAL:
+            return _discarded(life)
+        case Phase.CONFIRMING:
+            return replace(life, stale=True), None
+        case _:
+            return life, None
+
+
+def _discarded(life: Life) -> tuple[Life, Action | None]:
+    """The reading is worth nothing; the series is read again when it is complete."""
+    return replace(life, phase=Phase.RECEIVING, stale=False), Action.DISCARD

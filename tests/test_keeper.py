@@ -239,6 +239,25 @@ def test_a_file_that_grows_holds_up_what_is_not_a_flag(
     assert len(room.jobs) == 2, "given up"
 
 
+def test_a_sentinel_says_nothing_of_a_file_that_is_not_whole(
+    room: Room, small_chest: Callable[[str], list[Path]]
+) -> None:
+    half = room.export / "half.dcm"
+    half.write_text("half a file")
+    room.see(half)
+    room.bring(*small_chest("clear")[:3])
+    now = time.monotonic()
+    room.keeper.sentinel_seen(room.export / "x.done", now)
+    room.keeper.tick(now)
+    room.answer(Outcome.NOT_FLAGGED)
+    room.keeper.tick(now + 1)
+    assert not room.ended
+    for after_s in (31, 32):
+        room.keeper.looked(now + after_s, now + after_s)
+        room.keeper.tick(now + after_s)
+    assert room.ended, "given up"
+
+
 def test_a_file_under_its_final_name_is_not_gone(
     room: Room, small_chest: Callable[[str], list[Path]]
 ) -> None:

@@ -101,12 +101,14 @@ class IntakeDesk:
         return self._parsing.oldest()
 
     def blocks(self, folders: set[Path], until: float) -> bool:
-        """Whether a file of these folders that was seen until then is not read yet."""
+        """Whether a file of these folders that was seen until then is not read yet, nor was tried."""
         return self._parsing.blocks(folders, until)
 
     def awaits(self, folders: set[Path], until: float) -> bool:
-        """Whether a file of these folders that was seen until then is given time to become whole."""
-        return any(bad.first <= until and path.parent in folders for path, bad in self._bad.items())
+        """Whether a file of these folders that was seen until then is given time to become whole, or another
+        try: a flag does not wait for it."""
+        bad = any(bad.first <= until and path.parent in folders for path, bad in self._bad.items())
+        return bad or self._parsing.retries(folders, until)
 
     def holds(self, path: Path) -> bool:
         """Whether the file at a path is on its way, or given time to become whole."""

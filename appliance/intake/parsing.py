@@ -92,22 +92,28 @@ class ParseQueue:
         return path in self._open.get(path.parent, {})
 
     def blocks(self, folders: set[Path], until: float) -> bool:
-        """Whether a file of these folders that was seen until then is not read yet.
+        """Whether a file of these folders that was seen until then had no try yet.
 
         A series that its exporter spreads over several folders may have files in any beside them. Of those
-        only what arrives now is waited for: what lay there may be years of it, and a second try takes long.
+        only what arrives now is waited for: what lay there may be years of it.
         """
-        own = (parse for folder in folders for parse in self._open.get(folder, {}).values())
-        return any(parse.seen_at <= until for parse in (*own, *self._beside(folders)))
+        waiting = (*self._own(folders), *self._beside(folders))
+        return any(one.seen_at <= until and not one.tries for one in waiting)
+
+    def retries(self, folders: set[Path], until: float) -> bool:
+        """Whether a file of these folders that was seen until then cost its worker and is tried again."""
+        return any(one.seen_at <= until and one.tries > 0 for one in self._own(folders))
+
+    def _own(self, folders: set[Path]) -> Iterator[Parse]:
+        for folder in folders:
+            yield from self._open.get(folder, {}).values()
 
     def _beside(self, folders: set[Path]) -> Iterator[Parse]:
         if len(folders) > 1:
             above = Path(os.path.commonpath(folders))
             for folder, waiting in self._open.items():
                 if folder.is_relative_to(above):
-                    yield from (
-                        one for one in waiting.values() if not (one.lay_there or one.old or one.tries)
-                    )
+                    yield from (one for one in waiting.values() if not (one.lay_there or one.old))
 
     def oldest(self) -> float | None:
         """When the file that waits longest was seen."""

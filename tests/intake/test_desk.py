@@ -208,6 +208,20 @@ def test_a_series_in_several_folders_waits_for_what_arrives_beside_them(
         desk.results()
 
 
+def test_a_file_that_is_tried_again_holds_up_no_flag_but_what_is_none(
+    pool: PoisonPool, small_chest: SmallChest, tmp_path: Path
+) -> None:
+    desk = Desk(pool)
+    desk.see(copy(small_chest("clear")[0], tmp_path / "crash-a.dcm"))
+    now = time.monotonic()
+    here = {tmp_path}
+    assert (desk.desk.blocks(here, now), desk.desk.awaits(here, now)) == (True, False)
+    assert isinstance(desk.desk.parsed(desk.posted.get(timeout=30)), FileLost)
+    assert (desk.desk.blocks(here, now), desk.desk.awaits(here, now)) == (False, True)
+    desk.results()
+    assert (desk.desk.blocks(here, now), desk.desk.awaits(here, now)) == (False, False)
+
+
 def test_a_file_that_is_none_of_ours_passes_and_one_that_vanished_is_told_of(
     pool: PoisonPool, tmp_path: Path
 ) -> None:
