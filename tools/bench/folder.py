@@ -7,7 +7,7 @@ import os
 import queue
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +17,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from appliance.intake.folder import scan
 from appliance.intake.watch import FilesSeen, Scanned, SentinelSeen, Watch
+from appliance.records import FileIdentity
 
 RESCAN_S: Final = 1.0
 LONG_AGO_S: Final = 30 * 86400.0
@@ -28,7 +30,7 @@ FAILED: Final = 1
 class Result:
     """`*_cpu_s` is the time of one core, `memory_mb` what the process takes more than before the first look.
 
-    `busy` is the part of one core that all looks take together, from the end of the first one on.
+    The look at all is a daemon's first one after a restart, at files of which it knows.
     """
 
     files: int
@@ -39,7 +41,7 @@ class Result:
     look_at_all_s: float
     look_at_all_cpu_s: float
     look_at_folders_s: float
-    busy: float
+    look_at_folders_cpu_s: float
     memory_mb: float
     bytes_per_file: float
     hint_to_told_s: float
@@ -89,45 +91,26 @@ def make_old(root: Path, files: int, per_folder: int) -> int:
     return -(-files // per_folder)
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    scanned: Scanned
-    cpu_s: float
-
-    @property
-    def seconds(self) -> float:
-        return self.scanned.at - self.scanned.began
-
-    @property
-    def at_all(self) -> bool:
-        return self.seconds == self.scanned.took_s
-
-
 def measure(root: Path, files: int, folders: int) -> Result:
     before = _resident()
     with _watching(root, hints=True) as watching:
         first = watching.next_look()
-        looks = [watching.next_look()]
-        hint_s = watching.until_told(root / "new by hint")
-        while not looks[-1].at_all:
-            looks.append(watching.next_look())
+        at_folders = watching.next_look()
         memory = _resident() - before
-        again = looks[-1]
-        span = again.scanned.at + again.scanned.next_s - first.scanned.at
-    with _watching(root, hints=False) as polling:
-        polling.next_look()
-        look_s = polling.until_told(root / "new by look")
-    at_folders = [look.seconds for look in looks if not look.at_all]
+        hint_s = watching.until_told(root / "new by hint")
+    with _watching(root, hints=False, known=_all_of(root)) as again:
+        at_all = again.next_look()
+        look_s = again.until_told(root / "new by look")
     return Result(
         files=files,
         folders=folders,
-        missed_or_repeated=abs(watching.told - files - 1) + abs(polling.told - files - 2),
+        missed_or_repeated=abs(watching.told - files - 1) + abs(again.told - 1),
         first_look_s=first.seconds,
         first_look_cpu_s=first.cpu_s,
-        look_at_all_s=again.seconds,
-        look_at_all_cpu_s=again.cpu_s,
-        look_at_folders_s=min(at_folders, default=again.seconds),
-        busy=sum(look.cpu_s for look in looks) / span,
+        look_at_all_s=at_all.seconds,
+        look_at_all_cpu_s=at_all.cpu_s,
+        look_at_folders_s=at_folders.seconds,
+        look_at_folders_cpu_s=at_folders.cpu_s,
         memory_mb=memory / 2**20,
         bytes_per_file=memory / files,
         hint_to_told_s=hint_s,
@@ -135,12 +118,22 @@ def measure(root: Path, files: int, folders: int) -> Result:
     )
 
 
+def _all_of(root: Path) -> Iterator[tuple[str, FileIdentity]]:
+    return ((str(one.path), one.identity) for one in scan(root))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    seconds: float
+    cpu_s: float
+
+
 class _Watching:
     def __init__(self) -> None:
         self.told = 0
         self._looks: queue.SimpleQueue[_Look] = queue.SimpleQueue()
         self._last: queue.SimpleQueue[Path] = queue.SimpleQueue()
-        self._cpu_s = 0.0
+        self._spent_s = 0.0
 
     def post(self, message: FilesSeen | SentinelSeen | Scanned) -> None:
         """Called by the thread of the watch."""
@@ -148,8 +141,9 @@ class _Watching:
             self.told += len(message.arrivals)
             self._last.put(message.arrivals[-1].path)
         elif isinstance(message, Scanned):
-            spent, self._cpu_s = time.thread_time() - self._cpu_s, time.thread_time()
-            self._looks.put(_Look(message, spent))
+            spent_s = time.thread_time() - self._spent_s
+            self._spent_s += spent_s
+            self._looks.put(_Look(message.at - message.began, spent_s))
 
     def next_look(self) -> _Look:
         return self._looks.get()
@@ -163,12 +157,14 @@ class _Watching:
 
 
 @contextmanager
-def _watching(root: Path, *, hints: bool) -> Iterator[_Watching]:
+def _watching(
+    root: Path, *, hints: bool, known: Iterable[tuple[str, FileIdentity]] = ()
+) -> Iterator[_Watching]:
     watching = _Watching()
     watch = Watch(
         root,
         watching.post,
-        known=(),
+        known=known,
         mount=None,
         rescan_s=RESCAN_S,
         hints=hints,
