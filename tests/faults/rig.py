@@ -10,8 +10,9 @@ from pathlib import Path
 from harness import Appliance
 from trial import Trial
 
-RIGGED = Path(__file__).with_name("rigged.py")
-TESTS = RIGGED.parent.parent
+FAULTS = Path(__file__).parent
+# A script or a module would be imported by each worker.
+RIGGED = ["-c", "import rigged; rigged.main()"]
 
 
 class Rig:
@@ -23,8 +24,8 @@ class Rig:
     @contextlib.contextmanager
     def life(self) -> Iterator[Appliance]:
         """The appliance does what was said; later lives are as ever."""
-        found_there = os.pathsep.join((str(TESTS.parent), str(TESTS)))
-        program, self._trial.appliance.program = self._trial.appliance.program, [str(RIGGED)]
+        found_there = os.pathsep.join(map(str, (FAULTS.parent.parent, FAULTS.parent, FAULTS)))
+        program, self._trial.appliance.program = self._trial.appliance.program, RIGGED
         try:
             with self._trial.life({"RIGGED": str(self._folder), "PYTHONPATH": found_there}) as appliance:
                 yield appliance

@@ -155,6 +155,6 @@ def rig(rigged: Rigged) -> None:
     KnownAnswers.compute = checking  # type: ignore[method-assign]
 
 
-if __name__ == "__main__":
+def main() -> None:
     rig(Rigged(Path(os.environ["RIGGED"])))
     cli.main()
