@@ -7,6 +7,7 @@ transaction, with synchronous=FULL in WAL mode: once `record` returns, the findi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -100,6 +101,8 @@ MIGRATIONS = (
     ALTER TABLE finding ADD COLUMN unconfirmed INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE finding ADD COLUMN confirmed_at TEXT;
     CREATE INDEX finding_unconfirmed ON finding (series_id) WHERE unconfirmed;
+    CREATE INDEX finding_outcome ON finding (outcome, series_id);
+    CREATE INDEX series_ended ON series (ended);
     CREATE INDEX series_due ON series (next_try_at) WHERE next_try_at IS NOT NULL;
 
     -- Files from before the installation, of which nobody knows the series yet.
@@ -218,7 +221,10 @@ class Journal:
             ) from error
 
     def close(self) -> None:
+        """Everything is in the one file afterwards, whoever still reads."""
         with self._lock:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._db.close()
 
     def _migrate(self) -> None:
@@ -544,6 +550,11 @@ _CURRENT = (
     " WHERE f.revision = (SELECT MAX(revision) FROM finding WHERE series_id = f.series_id)"
 )
 
+_CURRENT_OF_OUTCOME = (
+    "finding f WHERE outcome = ? AND NOT EXISTS"
+    " (SELECT 1 FROM finding WHERE series_id = f.series_id AND revision > f.revision)"
+)
+
 
 class JournalReader:
     """A read-only view for the page, the metrics and the command line. One thread at a time."""
@@ -641,24 +652,21 @@ class JournalReader:
         return [str(row[0]) for row in rows]
 
     def counts(self) -> Counts:
-        (series, in_flight) = self._db.execute("SELECT COUNT(*), SUM(NOT ended) FROM series").fetchone()
-        (ended,) = self._db.execute("SELECT COUNT(*) FROM series WHERE ended").fetchone()
-        (suspect,) = self._db.execute(
-            "SELECT COUNT(DISTINCT s.study_uid) FROM finding f JOIN series s ON s.id = f.series_id"
-            " WHERE f.outcome = ?",
-            (Outcome.FLAGGED,),
-        ).fetchone()
-        by_outcome = dict(
-            self._db.execute(f"SELECT outcome, COUNT(*) FROM ({_CURRENT}) GROUP BY outcome")  # noqa: S608
-        )
         return Counts(
-            series=series,
-            in_flight=in_flight or 0,
-            ended=ended,
-            suspect=suspect,
-            not_analysed=by_outcome.get(Outcome.NOT_ANALYSED, 0),
-            failed=by_outcome.get(Outcome.FAILED, 0),
+            series=self._count("series"),
+            in_flight=self._count("series WHERE ended = 0"),
+            ended=self._count("series WHERE ended = 1"),
+            suspect=self._db.execute(
+                "SELECT COUNT(DISTINCT study_uid) FROM series"
+                " WHERE id IN (SELECT series_id FROM finding WHERE outcome = ?)",
+                (Outcome.FLAGGED,),
+            ).fetchone()[0],
+            not_analysed=self._count(_CURRENT_OF_OUTCOME, Outcome.NOT_ANALYSED),
+            failed=self._count(_CURRENT_OF_OUTCOME, Outcome.FAILED),
         )
+
+    def _count(self, rows: str, *values: str) -> int:
+        return int(self._db.execute(f"SELECT COUNT(*) FROM {rows}", values).fetchone()[0])  # noqa: S608
 
     def events_after(self, event_id: int) -> list[tuple[int, Event]]:
         """The events since the one with this id (0: all), oldest first."""
