@@ -124,7 +124,6 @@ class Daemon:
                 " scanlight rebuild, so that nothing is delivered twice."
             )
         self._disk = StateDisk()
-        self._disk.while_waiting = self._wait_for_the_disk
         self._journal = Journal(self._state.journal, self._disk)
         self._journal_reader = JournalReader(self._state.journal)
         self._watch_reader = JournalReader(self._state.journal)
@@ -133,6 +132,7 @@ class Daemon:
         self._build(open_engine)
         self._board = Board(self._facts())
         self._servers = self._bind()
+        self._disk.while_waiting = self._wait_for_the_disk
 
     def _build(self, open_engine: Callable[[], Engine]) -> None:
         """The stages, from left to right."""
