@@ -335,6 +335,7 @@ class Daemon:
             case SliceTaken():
                 self._keeper.take(became)
             case FilePassed(arrival):
+                self._keeper.file_settled(arrival.path)
                 self._recorder.note_file(arrival, "other")
             case FileLeft(arrival):
                 self._recorder.note_file(arrival, "before_installation")

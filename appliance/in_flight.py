@@ -50,7 +50,7 @@ class InFlight:
         before = self.paths.get(arrived.arrival.path)
         if before is not None and before[1] != uid:
             # The file was written anew with another instance in it.
-            self.slices.pop(before[1], None)
+            self.drop(arrived.arrival.path)
         self.slices[uid], copy = merge(self.slices.get(uid), arrived)
         self.paths[arrived.arrival.path] = (arrived.arrival, uid)
         self.awaited.discard(arrived.arrival.path)

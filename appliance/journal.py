@@ -242,8 +242,14 @@ class Journal:
             self._transact(partial(_bring_to, number + 1))
 
     def _backup(self, version: int) -> None:
-        with sqlite3.connect(self.path.with_suffix(f".v{version}.bak")) as copy:
-            self._db.backup(copy)
+        """A copy under its final name only once it is whole."""
+        copy = self.path.with_suffix(f".v{version}.bak")
+        temporary = copy.with_name(f".{copy.name}.tmp")
+        temporary.unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(temporary)) as backup:
+            self._db.backup(backup)
+        temporary.replace(copy)
+        durable.sync_folder(copy.absolute().parent)
 
     def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """One transaction, repeated as a whole until the disk takes it."""

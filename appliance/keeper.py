@@ -42,7 +42,7 @@ from appliance.lifecycle import Event as LifeEvent
 from appliance.reader import FilesChanged, Job, ReadingFinished
 from appliance.reading import ModelInUse, Reading, Rules, engine_failed, failed, key_of, unread_record
 from appliance.reasons import Outcome, Reason
-from appliance.recorder import LONGEST_DELAY_S, Recorder
+from appliance.recorder import LONGEST_DELAY_S, Recorder, is_current
 from appliance.records import Arrival, Problem, Slice
 from engines.protocol import EngineError
 
@@ -104,6 +104,7 @@ class Keeper:
         self.model = model
         self._series: dict[str, InFlight] = {}
         self._jobs: dict[int, InFlight] = {}
+        self._files_again: dict[Path, int] = {}
         self._looked = (-math.inf, -math.inf)
         self._look_asked = -math.inf
         self._job_number = 0
@@ -113,6 +114,7 @@ class Keeper:
 
     def take(self, taken: SliceTaken) -> None:
         """A slice came, of a series that is in flight, new, or ended before."""
+        self.file_settled(taken.slice.arrival.path)
         header = taken.slice.header
         if taken.old:
             self._leave_alone(taken.slice)
@@ -204,11 +206,18 @@ class Keeper:
 
     def file_gone(self, arrival: Arrival) -> None:
         """A file could not be read again, since it is not there any more."""
+        self.file_settled(arrival.path)
         for one in self._series.values():
             if arrival.path in one.awaited:
                 one.awaited.discard(arrival.path)
                 one.missing[arrival.path] = arrival.identity
                 one.missed_at = time.monotonic()
+
+    def file_settled(self, path: Path) -> None:
+        """A file that was tried again is no failure any more, or gone: what is on record stands."""
+        row_id = self._files_again.pop(path, None)
+        if row_id is not None:
+            self._journal.end(row_id, [], [])
 
     def confirm(self, at: str) -> None:
         """The known answers pass, and so does what was read since; after a failure it is read again first."""
@@ -343,7 +352,9 @@ class Keeper:
         slices = tuple(one.slices.values())
         if one.gone or not slices:
             self._end_without_files(one, row)
-        elif not one.retry and self._journal.reading(row.id, key_of(slices, self.model.digest, self._rules)):
+        elif not one.retry and is_current(
+            self._journal.current(row.id), key_of(slices, self.model.digest, self._rules)
+        ):
             self._recorder.end_unchanged(one)
             self._ended(row.subject, None)
         elif row.tries >= self._tries and not one.retry:
@@ -384,9 +395,14 @@ class Keeper:
             self._series[row.subject] = one
             self._reopen(one)
             return
+        known = self._journal.files_of(row.id)
         self._journal.reopen(row.id)
-        for known in self._journal.files_of(row.id):
-            self._desk.read_again(Arrival(Path(known.path), known.identity), time.monotonic(), tries=1)
+        if not known:
+            # The file belongs to a series by now.
+            self._journal.end(row.id, [], [])
+        for file in known:
+            self._files_again[Path(file.path)] = row.id
+            self._desk.read_again(Arrival(Path(file.path), file.identity), time.monotonic(), tries=1)
 
     def _keep_within_memory(self) -> None:
         """Drop the planes of the largest series that still receive, should all together take too much.
@@ -436,6 +452,7 @@ class Keeper:
 
     def _end_file(self, arrival: Arrival, problem: Problem) -> None:
         """A file that belongs to no series ends on its own, under its path in the export folder."""
+        self._files_again.pop(arrival.path, None)
         subject = printable(str(arrival.path.relative_to(self._export_folder)))
         row = self._journal.series(subject, None)
         record = unread_record(problem, path=subject, identity=arrival.identity)

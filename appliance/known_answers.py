@@ -143,7 +143,16 @@ def render(answers: dict[str, Answer]) -> str:
 
 
 def _load(path: Path) -> dict[str, Answer] | None:
-    return _answers(json.loads(path.read_text())) if path.exists() else None
+    """Raises AnswersWrong for a file that is damaged."""
+    try:
+        return _answers(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise AnswersWrong(
+            f"The known answers that were kept in {path} are damaged: look at the disk and delete the file,"
+            " and they are made anew."
+        ) from error
 
 
 def _answers(content: dict[str, dict[str, object]]) -> dict[str, Answer]:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeGuard
 
 from appliance.clock import utc_in, utc_now
 from appliance.delivery import results_folder
@@ -27,6 +28,7 @@ RETRIED = frozenset(
         Reason.WORKER_MEMORY,
         Reason.ENGINE_ERROR,
         Reason.INTERNAL_ERROR,
+        Reason.UNREADABLE,
     )
 )
 """Failures that may not happen again."""
@@ -72,19 +74,19 @@ class Recorder:
     def record(self, one: InFlight, model: ModelInUse) -> SeriesRecord | None:
         """Record the reading of a series as its next revision; None when the same reading is on record.
 
-        Slices that were read once more, on request or after known answers failed, and came out differently
-        make a revision too, under a key that is derived from theirs.
+        Slices that were put back, and those that were read once more and came out differently, make a
+        revision too, under a key that is derived from theirs.
         """
         started = time.perf_counter()
         assert one.reading is not None
         record = record_of(one.reading, list(one.slices.values()), model, self._rules)
         assert record.reading_key is not None
-        known = self._journal.reading(one.row.id, record.reading_key)
-        if known is not None:
-            if not (one.retry and _differ(known, record)):
-                self.end_unchanged(one, self._next_try(one.row, record))
-                return None
-            record = replace(record, reading_key=repeated_key(record.reading_key, utc_now()))
+        current = self._journal.current(one.row.id)
+        if is_current(current, record.reading_key) and not (one.retry and _differ(current, record)):
+            self.end_unchanged(one, self._next_try(one.row, record))
+            return None
+        if current is not None and self._journal.reading(one.row.id, record.reading_key) is not None:
+            record = replace(record, reading_key=repeated_key(record.reading_key, current.reading_key or ""))
         if record.outcome is not Outcome.FLAGGED and self._journal.was_flagged(one.row.id):
             record = replace(record, detail=" ".join(filter(None, (record.detail, STILL_SUSPECT))))
         heatmap = self._heatmap(one.reading)
@@ -170,6 +172,14 @@ class Recorder:
             return None
         parked = self._journal.series(row.subject, row.study_uid).parked
         return utc_in(min(self._retry_after_s * 2 ** min(parked, 20), LONGEST_DELAY_S))
+
+
+def is_current(current: SeriesRecord | None, reading_key: str) -> TypeGuard[SeriesRecord]:
+    """Whether the current finding is the reading with this key, for the first time or once more."""
+    return current is not None and current.reading_key in (
+        reading_key,
+        repeated_key(reading_key, current.supersedes or ""),
+    )
 
 
 def _differ(known: SeriesRecord, record: SeriesRecord) -> bool:

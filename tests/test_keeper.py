@@ -11,6 +11,7 @@ import pydicom
 import pytest
 from poison import PoisonPool
 
+from appliance.clock import utc_now
 from appliance.findings.objects import ObjectStore
 from appliance.intake import folder
 from appliance.intake.completeness import Pace, Sentinel
@@ -308,3 +309,32 @@ def test_a_counted_series_that_was_dropped_to_save_memory_waits_until_it_is_read
         (job,) = room.jobs
     assert {one.header.images_in_series for one in job.slices} == {3}
     assert len(job.slices) == 3
+
+
+@pytest.mark.parametrize("becomes", ["a slice", "nothing", "still bad"])
+def test_a_bad_file_that_is_tried_again_leaves_nothing_open(
+    room: Room, small_chest: Callable[[str], list[Path]], becomes: str
+) -> None:
+    def wait() -> None:
+        """For what stays bad: until after two looks, with another reading in between."""
+        for seconds in (100, 200, 300):
+            room.parse()
+            room.keeper.looked(time.monotonic() + seconds, time.monotonic() + seconds)
+            room.keeper.tick(time.monotonic() + seconds)
+
+    path = room.export / "bad.dcm"
+    path.write_text("no DICOM")
+    room.see(path)
+    wait()
+    assert room.journal.series("bad.dcm", None).ended
+    assert room.journal.try_again(["bad.dcm"], utc_now()) == 1
+    room.keeper.housekeep()
+    assert not room.journal.series("bad.dcm", None).ended
+    if becomes == "a slice":
+        path.write_bytes(small_chest("clear")[0].read_bytes())
+    elif becomes == "nothing":
+        path.unlink()
+    wait()
+    assert room.journal.series("bad.dcm", None).ended
+    due = room.journal.due_tries("9", "9", 10)
+    assert [one.subject for one in due] == (["bad.dcm"] if becomes == "still bad" else [])

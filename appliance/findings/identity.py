@@ -37,9 +37,13 @@ def reading_key(
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
 
-def repeated_key(reading_key: str, moment: str) -> str:
-    """The key of a reading that was repeated at that time and came out differently than the first."""
-    return hashlib.sha256(f"{reading_key} {moment}".encode()).hexdigest()
+def repeated_key(reading_key: str, superseded: str) -> str:
+    """The key of a reading that was there before and counts again, in place of the one that it supersedes.
+
+    Slices that were replaced and put back have it, and those that were read once more and came out
+    differently.
+    """
+    return hashlib.sha256(f"{reading_key} {superseded}".encode()).hexdigest()
 
 
 def file_stem(subject: str) -> str:

@@ -183,8 +183,17 @@ def test_a_changed_instance_makes_a_new_revision(appliance: Appliance, small_che
         changed.save_as(temporary)
         temporary.replace(middle)
         first, second = appliance.wait_for_findings(2)
+        shutil.copyfile(files[len(files) // 2], temporary)
+        temporary.replace(middle)
+        third = appliance.wait_for_findings(3)[-1]
+        appliance.copy(files, "again")
+        appliance.wait("the same once more is nothing", lambda: not appliance.status()["in_progress"])
+        time.sleep(1)
+        assert len(appliance.findings()) == 3
     assert (second["revision"], second["supersedes"]) == (2, first["reading_key"])
     assert second["slices"] == first["slices"]
+    assert (third["revision"], third["supersedes"]) == (3, second["reading_key"])
+    assert third["probability"] == first["probability"]
 
 
 def test_a_flag_is_never_withdrawn_in_silence(appliance: Appliance, small_chest: SmallChest) -> None:
