@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness import Appliance
@@ -22,12 +22,13 @@ class Rig:
         self._folder.mkdir()
 
     @contextlib.contextmanager
-    def life(self) -> Iterator[Appliance]:
+    def life(self, env: Mapping[str, str] | None = None) -> Iterator[Appliance]:
         """The appliance does what was said; later lives are as ever."""
         found_there = os.pathsep.join(map(str, (FAULTS.parent.parent, FAULTS.parent, FAULTS)))
         program, self._trial.appliance.program = self._trial.appliance.program, RIGGED
         try:
-            with self._trial.life({"RIGGED": str(self._folder), "PYTHONPATH": found_there}) as appliance:
+            more = {"RIGGED": str(self._folder), "PYTHONPATH": found_there, **(env or {})}
+            with self._trial.life(more) as appliance:
                 yield appliance
         finally:
             self._trial.appliance.program = program

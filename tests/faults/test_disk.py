@@ -156,13 +156,16 @@ def test_a_disk_that_refuses_and_comes_back_loses_nothing(
     code: int, tmp_path: Path, patients: Patients
 ) -> None:
     with Trial(tmp_path, patients) as trial:
-        disk = RefusingDisk(tmp_path, trial.appliance.state)
-        with trial.life(disk.env) as appliance:
+        rig, disk = Rig(trial), RefusingDisk(tmp_path, trial.appliance.state)
+        with rig.life(disk.env) as appliance:
             appliance.wait("the daemon is ready", appliance._ready)
-            for patient in range(3):
+            for patient, call in enumerate(("series", "put", "end", "deliver")):
+                rig.say("pause", call)
+                trial.scanner.flagged(patient)
+                rig.wait_until_paused()
                 with disk.refusing(code):
-                    trial.scanner.flagged(patient)
+                    rig.unsay("pause")
                     fault_shows(appliance, "state_disk")
                 appliance.wait("it heals by itself", lambda: appliance.why() == [], 15)
-            appliance.wait_for_findings(3)
+                appliance.wait_for_findings(patient + 1)
         trial.judge(read_offline(trial.appliance.export_folder))

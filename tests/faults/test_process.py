@@ -206,7 +206,7 @@ def test_a_stop_in_the_middle_of_everything_is_clean_and_loses_nothing(
     call_s: int, trial: Trial, rig: Rig, patients: Patients
 ) -> None:
     # A try that a stop cut short is nobody's: here a second one would park the series.
-    configure(trial.appliance, tries=1)
+    configure(trial.appliance, tries=1, retry_after_s=FAR_OFF_S)
     late = tuple(renamed(one, 3) for one in patients.flagged)
     with rig.life() as appliance:
         appliance.wait("the daemon is ready", appliance._ready)
