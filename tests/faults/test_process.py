@@ -115,13 +115,15 @@ def test_what_an_engine_said_before_its_known_answers_failed_is_read_again(
     trial: Trial, rig: Rig, patients: Patients
 ) -> None:
     right, wrong, untold, told_later = (series_of(patients, patient) for patient in range(4))
-    configure(trial.appliance, completeness={"floor_s": 0.3, "ceiling_s": 3.0})
+    pace = {"floor_s": 0.3, "ceiling_s": 60.0, "sentinel": {"glob": "*.done"}}
+    configure(trial.appliance, completeness=pace)
     with rig.life() as appliance:
         appliance.wait("the daemon is ready", appliance._ready)
         trial.scanner.flagged(0)
         appliance.wait_for_findings(1)
         rig.say("bias", "-0.9")
         trial.scanner.flagged(1)
+        trial.scanner.write("1 flagged/all.done", b"")
         appliance.wait_for_findings(2)
         trial.scanner.flagged(2)
         appliance.wait("it is read", lambda: stage_of(appliance, untold) == "provisional")
@@ -258,13 +260,15 @@ def test_poison_costs_its_series_and_is_read_again_when_asked(
     with rig.life() as appliance:
         appliance.wait("the daemon is ready", appliance._ready)
         for patient, poison in enumerate(("crash", "hang", "gorge", "huge")):
-            *most, last = (renamed(one, patient) for one in patients.flagged)
-            trial.scanner.series(f"{patient} poisoned", tuple(most))
+            first, *most = (renamed(one, patient) for one in patients.flagged)
             slice_ = tmp_path / f"{poison}-1.dcm"
-            slice_.write_bytes(last)
+            slice_.write_bytes(first)
             if poison == "huge":
                 make_huge(slice_)
-            slice_.rename(appliance.export_folder / f"{patient} poisoned" / slice_.name)
+            folder = appliance.export_folder / f"{patient} poisoned"
+            folder.mkdir()
+            slice_.rename(folder / slice_.name)
+            trial.scanner.series(folder.name, tuple(most), 1)
         for patient in (4, 5):
             trial.scanner.flagged(patient)
         by_series = {one["series_uid"]: one for one in appliance.wait_for_findings(6)}
