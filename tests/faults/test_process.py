@@ -254,13 +254,13 @@ def test_poison_costs_its_series_and_is_read_again_when_asked(
     trial: Trial, rig: Rig, patients: Patients, tmp_path: Path
 ) -> None:
     configure(trial.appliance, tries=2, worker_timeout_s=3.0, worker_memory_mb=256, retry_after_s=FAR_OFF_S)
-    crash, hang, gorge, _ = poisoned = [series_of(patients, patient) for patient in range(4)]
+    crash, hang, gorge, _ = poisoned = [series_of(patients, patient, "clear") for patient in range(4)]
     reasons = ("worker_crashed", "worker_timeout", "worker_memory", "worker_memory")
     rig.say("poison")
     with rig.life() as appliance:
         appliance.wait("the daemon is ready", appliance._ready)
         for patient, poison in enumerate(("crash", "hang", "gorge", "huge")):
-            first, *most = (renamed(one, patient) for one in patients.flagged)
+            first, *most = (renamed(one, patient) for one in patients.clear)
             slice_ = tmp_path / f"{poison}-1.dcm"
             slice_.write_bytes(first)
             if poison == "huge":
@@ -280,7 +280,7 @@ def test_poison_costs_its_series_and_is_read_again_when_asked(
         rig.unsay("poison")
         assert appliance.cli("retry", crash[-12:]).stdout == "1 series is read again.\n"
         appliance.wait_for_findings(7)
-        assert [one["outcome"] for one in shown(appliance, crash)] == ["failed", "flagged"]
+        assert [one["outcome"] for one in shown(appliance, crash)] == ["failed", "not_flagged"]
         assert len(events(appliance, "worker_lost")) == lost, "nobody asked for the others"
         assert appliance.stop() == 0
 
@@ -288,7 +288,7 @@ def test_poison_costs_its_series_and_is_read_again_when_asked(
     with rig.life() as appliance:
         appliance.wait_for_findings(9)
         for series in (hang, gorge):
-            assert [one["outcome"] for one in shown(appliance, series)] == ["failed", "flagged"]
+            assert [one["outcome"] for one in shown(appliance, series)] == ["failed", "not_flagged"]
         appliance.wait(
             "the huge one is parked again", lambda: len(events(appliance, "series_unchanged")) == 1
         )
