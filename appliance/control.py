@@ -55,6 +55,10 @@ def retry(control: Path, subjects: Sequence[str]) -> int:
         connection.request("POST", "/api/retry", json.dumps({"subjects": list(subjects)}))
         response = connection.getresponse()
         answer = response.read()
+    except TimeoutError as error:
+        raise Refused(
+            "The daemon has not answered yet, and does it when it can: see the page, its disk may be full."
+        ) from error
     except (OSError, http.client.HTTPException) as error:
         raise NoDaemon(str(error)) from error
     finally:

@@ -236,9 +236,9 @@ class Journal:
                     f"than this one can read ({len(MIGRATIONS)}): install that version again."
                 )
             return
+        if 0 < version < len(MIGRATIONS):
+            self._backup(version)
         for number in range(version, len(MIGRATIONS)):
-            if number:
-                self._backup(number)
             self._transact(partial(_bring_to, number + 1))
 
     def _backup(self, version: int) -> None:

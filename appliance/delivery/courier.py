@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,28 +50,45 @@ class Courier(threading.Thread):
     def run(self) -> None:
         while not self._stopping:
             self._wake.clear()
-            left = [one for one in self._journal.open_deliveries() if not self._deliver(one)]
+            left = self._carry(self._journal.open_deliveries())
             oldest: dict[str, str] = {}
             for one in left:
                 oldest.setdefault(one.destination, one.queued_at)
             self._post(DeliveriesOpen(oldest, failing=bool(left)))
             self._wake.wait(RETRY_S if left else None)
 
-    def _deliver(self, delivery: Delivery) -> bool:
-        if self._stopping:
-            return False
-        reach("delivery.begun")
+    def _carry(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Deliver in order; what a destination refuses holds up all behind it. Returns what is left."""
+        left: list[Delivery] = []
+        refusing: set[str] = set()
+        for one in deliveries:
+            if self._stopping or one.destination in refusing:
+                left.append(one)
+                continue
+            reach("delivery.begun")
+            try:
+                content = self._objects.get(one.object)
+            except OSError as error:
+                # Its object alone is to blame: the next one may be whole.
+                delivered = self._failed(one, error)
+            else:
+                delivered = self._deliver(one, content)
+                if not delivered:
+                    refusing.add(one.destination)
+            reach("delivery.placed")
+            self._journal.settle_delivery(one, delivered=delivered)
+            reach("delivery.settled")
+            if not delivered:
+                left.append(one)
+        return left
+
+    def _deliver(self, delivery: Delivery, content: bytes) -> bool:
         try:
-            results_folder.deliver(self._results, delivery.name, self._objects.get(delivery.object))
-            delivered = True
+            results_folder.deliver(self._results, delivery.name, content)
         except OSError as error:
-            logs.event("delivery_failed", logging.ERROR, destination=delivery.destination, errno=error.errno)
-            delivered = False
-        reach("delivery.placed")
-        try:
-            self._journal.settle_delivery(delivery, delivered=delivered)
-        except sqlite3.OperationalError as error:
-            logs.event("delivery_not_noted", logging.ERROR, code=error.sqlite_errorname)
-            return False
-        reach("delivery.settled")
-        return delivered
+            return self._failed(delivery, error)
+        return True
+
+    def _failed(self, delivery: Delivery, error: OSError) -> bool:
+        logs.event("delivery_failed", logging.ERROR, destination=delivery.destination, errno=error.errno)
+        return False
