@@ -12,6 +12,7 @@ import logging
 import os
 import queue
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ from appliance.intake.completeness import Sentinel
 from appliance.intake.desk import Became, FileGone, FileLeft, FileLost, FilePassed, IntakeDesk, SliceTaken
 from appliance.intake.parsing import Parsed
 from appliance.intake.watch import FilesSeen, Scanned, SentinelSeen, Watch
-from appliance.journal import Journal, JournalError, JournalReader
+from appliance.journal import Journal, JournalError, JournalReader, is_blank
 from appliance.keeper import Keeper
 from appliance.known_answers import AnswersWrong, KnownAnswers
 from appliance.light import light, one_line
@@ -55,6 +56,11 @@ from engines.protocol import Engine
 LOOP_S = 0.05
 PUBLISH_S = 0.25
 HOUSEKEEPING_S = 1.0
+OPENING_S = 300.0
+"""An engine that is opened for the first time may be compiled for its device."""
+FIRST_ANSWERS_S = 60.0
+DELIVERY_S = 15.0
+"""After so long without known answers, or without an answer of the results folder, somebody should look."""
 STOP_S = 8.0
 QUEUE_SIZE = 4096
 WATCH_BACKLOG = 64
@@ -110,6 +116,7 @@ class Daemon:
         self._stopping = False
         self._service = ServiceManager()
         self._started_at = utc_now()
+        self._began = time.monotonic()
         self._scanned: Scanned | None = None
         self._answers: AnswersChecked | None = None
         self._deliveries = DeliveriesOpen({}, failing=False)
@@ -118,7 +125,7 @@ class Daemon:
 
         self._state = StateFolder(config.state_folder)
         self._lock = self._state.take(config.results)
-        if not self._state.journal.exists() and any(config.results.glob("[!.]*.r[0-9]*.json")):
+        if any(config.results.glob("[!.]*.r[0-9]*.json")) and _is_lost(self._state.journal):
             raise JournalError(
                 f"There are results in {config.results} and no journal at {self._state.journal}: run"
                 " scanlight rebuild, so that nothing is delivered twice."
@@ -295,6 +302,8 @@ class Daemon:
         """Show that the loop moves, and what is true now."""
         if self._reader.busy_for(now) > self._config.engine_deadline_s:
             raise EngineHung(f"The engine took more than {self._config.engine_deadline_s:g} s.")
+        if self._reader.opening_for(now) > OPENING_S:
+            raise EngineHung(f"The engine was not open after {OPENING_S:g} s.")
         self._board.facts = self._facts()
         self._service.status(one_line(light(self._board.facts)))
         self._service.progress()
@@ -356,6 +365,9 @@ class Daemon:
         self._keeper.looked(scanned.began, scanned.at)
         if scanned.mount and scanned.mount != self._mount:
             self._mount = scanned.mount
+            polling = _polls(self._config)
+            self._watch.use_hints(not polling)
+            self._keeper.keep_pace(self._config.pace(polling=polling))
             self._journal.set_meta("export_mount", scanned.mount)
         if self._journal.meta("first_scan_at") is None:
             self._journal.set_meta("first_scan_at", utc_now())
@@ -373,7 +385,10 @@ class Daemon:
     def _housekeep(self) -> None:
         self._recorder.flush()
         self._keeper.housekeep()
-        looked = self._scanned is not None and self._scanned.down is None and not len(self._desk)
+        scanned = self._scanned
+        looked = (
+            scanned is not None and scanned.down is None and not scanned.unreadable and not len(self._desk)
+        )
         if looked and not self._recovered:
             self._recovered = True
             self._keeper.end_vanished(self._journal_reader.not_ended())
@@ -390,7 +405,8 @@ class Daemon:
         hangs = self._watch.unanswered_s(now) > 3 * self._config.rescan_s
         failing = {
             "state_disk": self._disk.failing,
-            "results_folder": self._deliveries.failing,
+            "results_folder": self._deliveries.failing or self._courier.busy_for(now) > DELIVERY_S,
+            "known_answers_late": answers is None and now - self._began > FIRST_ANSWERS_S,
             "export_folder_hangs": hangs,
             "export_folder_unmounted": down is not None and down.code == "export_folder_unmounted",
             "folder_unreadable": scanned is not None and scanned.unreadable > 0,
@@ -440,6 +456,13 @@ class Daemon:
         if self._scanned is not None and self._scanned.free_bytes is not None:
             free["export"] = self._scanned.free_bytes
         return free
+
+
+def _is_lost(journal: Path) -> bool:
+    try:
+        return is_blank(journal)
+    except sqlite3.Error:
+        return False  # whoever opens it says what is wrong with it
 
 
 def _rules(config: Config, model: ModelFile) -> Rules:

@@ -188,6 +188,20 @@ class Delivery:
     tries: int
 
 
+def is_damage(error: Exception) -> bool:
+    """Whether SQLite says that the file is not a database, or not any more."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_blank(path: Path) -> bool:
+    """Whether there is no journal, or one that has lost all that it ever held. Raises sqlite3.Error."""
+    if not path.exists():
+        return True
+    with contextlib.closing(_connect(path.absolute().as_uri() + "?mode=ro")) as db:
+        return int(db.execute("PRAGMA user_version").fetchone()[0]) == 0
+
+
 def _connect(uri: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5)
 
@@ -211,10 +225,7 @@ class Journal:
             # The name itself must survive a power cut.
             durable.sync_folder(path.absolute().parent)
         except (OSError, sqlite3.Error) as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (
-                sqlite3.SQLITE_CORRUPT,
-                sqlite3.SQLITE_NOTADB,
-            ):
+            if is_damage(error):
                 raise JournalDamaged(path) from error
             raise JournalError(
                 f"The journal {path} cannot be opened ({error}): check the disk and its permissions."
@@ -327,8 +338,10 @@ class Journal:
 
         self._write(add)
 
-    def series(self, subject: str, study_uid: str | None, stack: int = 1) -> SeriesRow:
-        """The row of a series, made when it is seen for the first time."""
+    def series(
+        self, subject: str, study_uid: str | None, stack: int = 1, *, ended: bool = False
+    ) -> SeriesRow:
+        """The row of a series, made when it is seen for the first time, in flight or `ended`."""
         with self._lock:
             row = self._series_row(subject, stack)
         if row is not None:
@@ -336,8 +349,8 @@ class Journal:
 
         def insert(db: sqlite3.Connection) -> SeriesRow | None:
             db.execute(
-                "INSERT INTO series (subject, stack, study_uid, first_seen_at) VALUES (?, ?, ?, ?)",
-                (subject, stack, study_uid, utc_now()),
+                "INSERT INTO series (subject, stack, study_uid, first_seen_at, ended) VALUES (?, ?, ?, ?, ?)",
+                (subject, stack, study_uid, utc_now(), ended),
             )
             return self._series_row(subject, stack)
 
@@ -571,6 +584,8 @@ class JournalReader:
             self._db = _connect(path.absolute().as_uri() + "?mode=ro")
             version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         except sqlite3.Error as error:
+            if is_damage(error):
+                raise JournalDamaged(path) from error
             raise JournalError(
                 f"There is no readable journal at {path} ({error}): name a daemon's state folder."
             ) from error

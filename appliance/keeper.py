@@ -112,6 +112,10 @@ class Keeper:
 
     # What the main loop tells
 
+    def keep_pace(self, pace: Pace) -> None:
+        """The export folder is on another kind of file system now."""
+        self._pace = pace
+
     def take(self, taken: SliceTaken) -> None:
         """A slice came, of a series that is in flight, new, or ended before."""
         self.file_settled(taken.slice.arrival.path)
@@ -443,9 +447,10 @@ class Keeper:
     def _leave_alone(self, one: Slice) -> None:
         """A file from before the installation: its series is skipped, unless something new came of it."""
         header = one.header
-        row = self._journal.series(header.series_uid, header.study_uid)
+        # Ended from the start: a restart would miss the files of one that is in flight.
+        row = self._journal.series(header.series_uid, header.study_uid, ended=True)
         self._recorder.note_file(one.arrival, "before_installation", row.id)
-        if row.ended or header.series_uid in self._series:
+        if not row.ended or self._journal.current(row.id) is not None:
             return
         record = unread_record(BEFORE_INSTALLATION, series_uid=header.series_uid, study_uid=header.study_uid)
         self._ended(row.subject, self._recorder.record_unread(row, record, [], deliver=False))

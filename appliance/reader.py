@@ -99,6 +99,7 @@ class Reader(threading.Thread):
         self._changed = threading.Condition()
         self._stopping = False
         self._busy_since: float | None = None
+        self._opening_since: float | None = None
         self.at_job: int | None = None
         """The number of the job that is being read."""
 
@@ -117,9 +118,16 @@ class Reader(threading.Thread):
         since = self._busy_since
         return 0.0 if since is None else now - since
 
+    def opening_for(self, now: float) -> float:
+        """Seconds that the opening of the engine has taken, 0 where it is open."""
+        since = self._opening_since
+        return 0.0 if since is None else now - since
+
     def run(self) -> None:
+        self._opening_since = time.monotonic()
         engine = self._open_engine()
         reach("engine.opened")
+        self._opening_since = None
         try:
             self._post(EngineReady(engine))
             self._serve(engine)

@@ -28,7 +28,16 @@ from appliance.findings.record import SeriesRecord, printable
 from appliance.imaging.isolation import SlicePool
 from appliance.imaging.slices import NotDicom
 from appliance.intake import folder
-from appliance.journal import BACKLOG, Event, Journal, JournalDamaged, JournalError, KnownFile
+from appliance.journal import (
+    BACKLOG,
+    Event,
+    Journal,
+    JournalDamaged,
+    JournalError,
+    KnownFile,
+    is_blank,
+    is_damage,
+)
 from appliance.reasons import Reason
 from appliance.records import Arrival, Slice, SlicePlan
 from appliance.state_disk import StateDisk
@@ -47,7 +56,7 @@ class NothingToRebuild(Exception):
 
 @dataclass(slots=True)
 class Rebuilt:
-    """What came of it: series and revisions taken over, files that belong to them, files to be read.
+    """What came of it: series, revisions and files taken over, files to be read, and all that were seen.
 
     `aside` is where the damaged journal is kept; `unreadable` are records that are damaged themselves.
     """
@@ -57,6 +66,7 @@ class Rebuilt:
     revisions: int = 0
     files: int = 0
     to_read: int = 0
+    seen: int = 0
     unreadable: list[Path] = field(default_factory=list)
 
 
@@ -71,17 +81,21 @@ Subject = tuple[str, int]
 """A series UID or the path of a file, and the stack."""
 
 
-def rebuild(config: Config, progress: Progress = lambda what, done: None) -> Rebuilt:
+def rebuild(
+    config: Config, progress: Progress = lambda what, done: None, *, accept_folder: bool = False
+) -> Rebuilt:
     """Make a new journal and keep the old one aside.
 
-    Raises NothingToRebuild, StateFolderError when a daemon runs, FolderDown without the export folder, and
-    OSError.
+    Raises NothingToRebuild, StateFolderError when a daemon runs, JournalError, OSError, and FolderDown when
+    the export folder is not there, or is not the one from which the findings came: `accept_folder` takes it
+    as it is.
     """
     state = StateFolder(config.state_folder)
     with closing(state.take(config.results)):
         if _in_order(state.journal):
             raise NothingToRebuild(f"The journal {state.journal} is in order: nothing was changed.")
-        mount = folder.check(config.export_folder, None)
+        expected = None if accept_folder else _kept(state, "export_mount")
+        mount = folder.check(config.export_folder, expected)
         installed_at = _installed_at(state)
         made = state.path / "journal.rebuilt.db"
         _remove(made)
@@ -90,6 +104,12 @@ def rebuild(config: Config, progress: Progress = lambda what, done: None) -> Reb
             journal.set_meta("created_at", utc_text(installed_at))
             current = take_findings(config, journal, rebuilt, progress)
             _take_files(config, journal, current, installed_at, rebuilt, progress)
+            if not accept_folder and not rebuilt.seen and any(one.slices for one in current.values()):
+                raise folder.FolderDown(
+                    "export_folder_down",
+                    f"There are findings, and the export folder {config.export_folder} is empty: mount it, or"
+                    " say with --accept-folder that its files were deleted.",
+                )
             journal.set_meta("export_mount", mount)
             journal.set_meta("first_scan_at", utc_now())
         rebuilt.aside = _exchange(state.journal, made)
@@ -97,12 +117,16 @@ def rebuild(config: Config, progress: Progress = lambda what, done: None) -> Reb
 
 
 def _in_order(path: Path) -> bool:
-    if not path.exists():
-        return False
     try:
+        if is_blank(path):
+            return False
         Journal(path).close()
     except JournalDamaged:
         return False
+    except sqlite3.Error as error:
+        if is_damage(error):
+            return False
+        raise NothingToRebuild(f"The journal {path} cannot be read ({error}): check the disk.") from error
     except JournalError as error:
         raise NothingToRebuild(str(error)) from error
     return True
@@ -110,12 +134,24 @@ def _in_order(path: Path) -> bool:
 
 def _installed_at(state: StateFolder) -> datetime:
     """When this installation first started: as a damaged journal says, or since the lock has been there."""
-    for path in (state.journal, *sorted(state.path.glob("journal.damaged-*.db"), reverse=True)):
-        with suppress(sqlite3.Error, TypeError, ValueError):
-            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as damaged:
-                found = damaged.execute("SELECT value FROM meta WHERE key = 'created_at'").fetchone()
-            return datetime.fromisoformat(found[0])
+    kept = _kept(state, "created_at")
+    if kept is not None:
+        with suppress(ValueError):
+            return datetime.fromisoformat(kept)
     return datetime.fromtimestamp((state.path / "lock").stat().st_mtime, UTC)
+
+
+def _kept(state: StateFolder, key: str) -> str | None:
+    """What a damaged journal still says, the one in place or one that was kept aside."""
+    for path in (state.journal, *sorted(state.path.glob("journal.damaged-*.db"), reverse=True)):
+        with (
+            suppress(sqlite3.Error),
+            closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as damaged,
+        ):
+            found = damaged.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+            if found is not None and isinstance(found[0], str) and found[0]:
+                return found[0]
+    return None
 
 
 def take_findings(
@@ -218,6 +254,7 @@ def _take_files(
     with SlicePool(config.workers, config.worker_memory_mb, config.worker_timeout_s) as pool:
         for done, (one, result) in enumerate(_headers(config.export_folder, pool, config.workers), 1):
             progress("Reading headers", done)
+            rebuilt.seen = done
             match result:
                 case Slice(header=header):
                     series[header.series_uid].files.append(one)

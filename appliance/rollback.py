@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import durable
 from appliance.clock import utc_now
-from appliance.journal import MIGRATIONS
+from appliance.journal import MANY, MIGRATIONS, Journal, KnownFile, is_damage
+from appliance.records import FileIdentity
 
 
 class RollbackError(Exception):
@@ -30,10 +32,12 @@ class Restored:
     aside: Path
 
 
-def restore(journal: Path) -> Restored | None:
+def restore(journal: Path, take_over: Callable[[Journal], object] = lambda journal: None) -> Restored | None:
     """Put the newest backup that this version reads in place of a journal that it does not read.
 
-    None where the journal can be read as it is. No daemon may run. Raises RollbackError.
+    `take_over` completes it with what was done since, before it is in place; which files were read since then
+    the newer journal says. None where the journal can be read as it is. No daemon may run. Raises
+    RollbackError.
     """
     try:
         if _is_readable(journal):
@@ -45,8 +49,10 @@ def restore(journal: Path) -> Restored | None:
                 " either: go on with the newer version."
             )
         _gather(journal)
-        return Restored(backup, _swap(journal, backup))
+        return Restored(backup, _swap(journal, backup, take_over))
     except (OSError, sqlite3.Error) as error:
+        if is_damage(error):
+            raise RollbackError(f"The journal {journal} is damaged: run scanlight rebuild.") from error
         raise RollbackError(
             f"The journal {journal} cannot be brought back ({error}): check the disk and its permissions."
         ) from error
@@ -71,11 +77,16 @@ def _gather(journal: Path) -> None:
         db.execute("PRAGMA journal_mode=DELETE")
 
 
-def _swap(journal: Path, backup: Path) -> Path:
-    """At any moment there is a journal, the newer one or the backup."""
+def _swap(journal: Path, backup: Path, take_over: Callable[[Journal], object]) -> Path:
+    """At any moment there is a journal, the newer one or the backup with all that was done since."""
     aside = journal.with_suffix(f".{utc_now().replace(':', '')}.aside")
     copy = journal.with_name(f".{journal.name}.restored")
+    for end in ("-wal", "-shm"):
+        Path(f"{copy}{end}").unlink(missing_ok=True)
     shutil.copyfile(backup, copy)
+    with closing(Journal(copy)) as completed:
+        take_over(completed)
+        _take_files(journal, completed)
     with copy.open("rb+") as file:
         os.fsync(file.fileno())
     aside.hardlink_to(journal)
@@ -83,3 +94,24 @@ def _swap(journal: Path, backup: Path) -> Path:
     copy.replace(journal)
     durable.sync_folder(journal.parent)
     return aside
+
+
+def _take_files(newer: Path, journal: Journal) -> None:
+    """The files of the series that ended, so that nobody reads them again. Schemas only ever grow."""
+    with closing(sqlite3.connect(f"{newer.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        rows = db.execute(
+            "SELECT path, size, mtime_ns, inode, kind, subject, stack, study_uid FROM file"
+            " LEFT JOIN series ON series.id = series_id WHERE series_id IS NULL OR ended"
+        )
+        while batch := rows.fetchmany(MANY):
+            journal.add_files(
+                [
+                    KnownFile(
+                        os.fsdecode(path),
+                        FileIdentity(*identity),
+                        kind,
+                        None if subject is None else journal.series(subject, study, stack, ended=True).id,
+                    )
+                    for path, *identity, kind, subject, stack, study in batch
+                ]
+            )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from harness import uid_of
 from poison import PoisonPool
 
 from appliance.clock import utc_now
@@ -18,7 +19,7 @@ from appliance.intake.completeness import Pace, Sentinel
 from appliance.intake.desk import FileGone, IntakeDesk, SliceTaken
 from appliance.intake.parsing import Parsed
 from appliance.intake.watch import FilesSeen
-from appliance.journal import Journal
+from appliance.journal import Journal, JournalReader
 from appliance.keeper import Keeper
 from appliance.reader import FilesChanged, Job, ReadingFinished
 from appliance.reading import ModelInUse, Reading, rules_for
@@ -328,13 +329,29 @@ def test_a_bad_file_that_is_tried_again_leaves_nothing_open(
     wait()
     assert room.journal.series("bad.dcm", None).ended
     assert room.journal.try_again(["bad.dcm"], utc_now()) == 1
-    room.keeper.housekeep()
-    assert not room.journal.series("bad.dcm", None).ended
     if becomes == "a slice":
         path.write_bytes(small_chest("clear")[0].read_bytes())
     elif becomes == "nothing":
         path.unlink()
+    room.keeper.housekeep()
+    assert not room.journal.series("bad.dcm", None).ended
     wait()
     assert room.journal.series("bad.dcm", None).ended
     due = room.journal.due_tries("9", "9", 10)
     assert [one.subject for one in due] == (["bad.dcm"] if becomes == "still bad" else [])
+
+
+def test_an_old_series_is_never_in_flight(room: Room, small_chest: Callable[[str], list[Path]]) -> None:
+    path = room.export / "old.dcm"
+    path.write_bytes(small_chest("clear")[0].read_bytes())
+    (old,) = (one for one in folder.scan(room.export))
+    room.desk.read_header(old)
+    uid = uid_of(path)
+    # As a kill between the row and its finding leaves it.
+    assert room.journal.series(uid, None, ended=True).ended
+    room.parse()
+    (record,) = JournalReader(room.journal.path).records()
+    assert (record.series_uid, record.reason) == (uid, "before_installation")
+    room.desk.read_header(old)
+    room.parse()
+    assert len(JournalReader(room.journal.path).revisions(uid)) == 1

@@ -121,3 +121,25 @@ def test_a_journal_that_is_gone_is_no_fresh_start(tmp_path: Path, small_chest: S
     with appliance:
         appliance.wait_for_findings(1)
     assert revisions(appliance) == before
+
+
+@pytest.mark.slow
+def test_an_export_folder_that_is_not_there_is_no_ground_to_rebuild_on(
+    tmp_path: Path, small_chest: SmallChest
+) -> None:
+    appliance = Appliance(tmp_path)
+    with appliance:
+        appliance.copy(small_chest("covid"), "study")
+        appliance.wait_for_findings(1)
+    before = revisions(appliance)
+    damage(appliance)
+    export = appliance.export_folder
+    export.rename(export.with_name("share"))
+    export.mkdir()
+    refused = scanlight("rebuild", "--config", appliance.config)
+    assert refused.returncode == 2, refused.stderr
+    assert "mount it, or say with --accept-folder" in refused.stderr
+    export.rmdir()
+    export.with_name("share").rename(export)
+    assert scanlight("rebuild", "--config", appliance.config).returncode == 0
+    assert revisions(appliance) == before

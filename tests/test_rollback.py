@@ -130,3 +130,34 @@ def test_what_was_delivered_since_the_backup_is_on_record_and_not_delivered_agai
     with closing(Journal(journal)) as back:
         assert back.open_deliveries() == []
         assert back.reading(back.series("1.2.3", "1.2").id, "key") == record
+
+
+def test_files_of_series_that_ended_since_the_backup_are_known(journal: Path) -> None:
+    raised_to(journal, OURS + 1, OURS + 1, "strange")
+    with closing(sqlite3.connect(journal)) as db, db:
+        db.execute(
+            "INSERT INTO series (id, subject, study_uid, first_seen_at, ended) VALUES (70, '1.9', '1', '', 1)"
+        )
+        db.execute(
+            "INSERT INTO series (id, subject, study_uid, first_seen_at, ended) VALUES (71, '1.8', '1', '', 0)"
+        )
+        db.execute("INSERT INTO file VALUES (CAST('/x/a' AS BLOB), 1, 2, 3, 'slice', 70)")
+        db.execute("INSERT INTO file VALUES (CAST('/x/b' AS BLOB), 1, 2, 3, 'slice', 71)")
+        db.execute("INSERT INTO file VALUES (CAST('/x/c' AS BLOB), 1, 2, 3, 'other', NULL)")
+    assert restore(journal) is not None
+    with closing(Journal(journal)) as back:
+        assert [one.path for one in back.known_files()] == ["/x/a", "/x/c"]
+        assert [one.path for one in back.files_of(back.series("1.9", "1").id)] == ["/x/a"]
+
+
+def test_a_rollback_that_dies_leaves_the_newer_journal_in_place(journal: Path) -> None:
+    raised_to(journal, OURS + 1, OURS + 1, "strange")
+
+    def die(completed: Journal) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore(journal, die)
+    assert note(journal) == "strange"
+    assert restore(journal) is not None
+    assert note(journal) is None

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from appliance.config import DEFAULT_CONFIG, ConfigError, load
 from appliance.intake.folder import FolderDown
+from appliance.journal import JournalError
 from appliance.rebuild import NothingToRebuild
 from appliance.rebuild import rebuild as rebuild_journal
 from appliance.state_folder import StateFolderError
@@ -25,6 +26,9 @@ def rebuild(
             "--config", metavar="FILE", envvar="SCANLIGHT_CONFIG", help="The daemon's configuration."
         ),
     ] = DEFAULT_CONFIG,
+    accept_folder: Annotated[
+        bool, typer.Option(help="Accept that the export folder is another one than before, or empty.")
+    ] = False,
 ) -> None:
     """Make a new journal from the results, the objects and the export folder; the old one is kept aside.
 
@@ -37,11 +41,12 @@ def rebuild(
             done = rebuild_journal(
                 load(config),
                 lambda what, count: status.update(f"{what}: {count}") if count % 50 == 0 else None,
+                accept_folder=accept_folder,
             )
     except NothingToRebuild as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
-    except (ConfigError, StateFolderError, FolderDown) as error:
+    except (ConfigError, JournalError, StateFolderError, FolderDown) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(CANNOT) from None
     except OSError as error:

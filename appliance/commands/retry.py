@@ -49,6 +49,8 @@ def retry(
         typer.echo(str(refused), err=True)
         raise typer.Exit(1) from None
     typer.echo("1 series is read again." if count == 1 else f"{count} series are read again.")
+    if count < len(subjects):
+        typer.echo(f"{len(subjects) - count} more are being read as it is.")
 
 
 def _subjects(journal: JournalReader, ends: list[str], *, failed: bool, since: datetime | None) -> list[str]:

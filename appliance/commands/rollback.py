@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from appliance.config import DEFAULT_CONFIG, ConfigError, load
-from appliance.journal import Journal, JournalError
+from appliance.journal import JournalError
 from appliance.rebuild import Rebuilt, take_findings
 from appliance.rollback import RollbackError, restore
 from appliance.state_folder import StateFolder, StateFolderError
@@ -38,10 +38,7 @@ def rollback(
         restored = None
         if state.journal.exists():
             with state.lock():
-                restored = restore(state.journal)
-                if restored is not None:
-                    with closing(Journal(state.journal)) as journal:
-                        take_findings(settings, journal, Rebuilt())
+                restored = restore(state.journal, partial(take_findings, settings, rebuilt=Rebuilt()))
     except ConfigError as error:
         for problem in error.problems:
             typer.echo(problem, err=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ from appliance.findings.objects import ObjectStore
 from appliance.journal import Delivery, Journal
 
 RETRY_S = 5.0
+OF_THE_NAME = frozenset((errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY))
+"""Something else has the name of this one result; others can be placed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Courier(threading.Thread):
         self._post = post
         self._wake = threading.Event()
         self._stopping = False
+        self._busy_since: float | None = None
 
     def wake(self) -> None:
         """A finding was recorded."""
@@ -46,6 +51,11 @@ class Courier(threading.Thread):
     def stop(self) -> None:
         self._stopping = True
         self._wake.set()
+
+    def busy_for(self, now: float) -> float:
+        """Seconds that a destination has owed an answer, 0 where none does."""
+        since = self._busy_since
+        return 0.0 if since is None else now - since
 
     def run(self) -> None:
         while not self._stopping:
@@ -72,9 +82,7 @@ class Courier(threading.Thread):
                 # Its object alone is to blame: the next one may be whole.
                 delivered = self._failed(one, error)
             else:
-                delivered = self._deliver(one, content)
-                if not delivered:
-                    refusing.add(one.destination)
+                delivered = self._deliver(one, content, refusing)
             reach("delivery.placed")
             self._journal.settle_delivery(one, delivered=delivered)
             reach("delivery.settled")
@@ -82,11 +90,16 @@ class Courier(threading.Thread):
                 left.append(one)
         return left
 
-    def _deliver(self, delivery: Delivery, content: bytes) -> bool:
+    def _deliver(self, delivery: Delivery, content: bytes, refusing: set[str]) -> bool:
+        self._busy_since = time.monotonic()
         try:
             results_folder.deliver(self._results, delivery.name, content)
         except OSError as error:
+            if error.errno not in OF_THE_NAME:
+                refusing.add(delivery.destination)
             return self._failed(delivery, error)
+        finally:
+            self._busy_since = None
         return True
 
     def _failed(self, delivery: Delivery, error: OSError) -> bool:

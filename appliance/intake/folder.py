@@ -13,7 +13,20 @@ from appliance.reasons import Reason
 from appliance.records import Arrival, FileIdentity, Problem
 
 NETWORK_FILE_SYSTEMS = frozenset(
-    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs", "fuse.glusterfs", "virtiofs")
+    (
+        "9p",
+        "afs",
+        "autofs",
+        "ceph",
+        "cifs",
+        "fuse.glusterfs",
+        "fuse.sshfs",
+        "nfs",
+        "nfs4",
+        "smb3",
+        "smbfs",
+        "virtiofs",
+    )
 )
 """Types in mountinfo on which inotify does not see what another machine writes."""
 

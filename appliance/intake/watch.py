@@ -132,6 +132,10 @@ class Watch(threading.Thread):
         self._look_asked = True
         os.eventfd_write(self._wake, 1)
 
+    def use_hints(self, wanted: bool) -> None:
+        """Whether hints are worth having, from the next look on."""
+        self._wants_hints = wanted
+
     def forget(self, path: Path) -> None:
         """Tell of a file with the next look again, should it be there: it was told of and not found."""
         self._vanished.append(path)
@@ -208,6 +212,9 @@ class Watch(threading.Thread):
         self._hints_lost.append(why)
 
     def _open_hints(self) -> None:
+        if not self._wants_hints and self._hints is not None:
+            self._hints.close()
+            self._hints = None
         if self._wants_hints and self._hints is None:
             try:
                 self._hints = Hints(self._root)
@@ -372,9 +379,11 @@ class Watch(threading.Thread):
             self._news.clear()
 
     def _tell_sentinels(self) -> None:
+        """Not those that lay there: nobody knows which of the files beside them came later."""
         self._flush()
-        for path in self._sentinels:
-            self._post(SentinelSeen(path, time.monotonic()))
+        if not self._first_look:
+            for path in self._sentinels:
+                self._post(SentinelSeen(path, time.monotonic()))
         self._sentinels.clear()
 
 

@@ -424,3 +424,24 @@ def test_a_look_that_is_asked_for_comes_before_its_time_and_once(root: Path) -> 
         looks = len(one.scans())
         time.sleep(0.3)
         assert len(one.scans()) == looks <= 4
+
+
+def test_a_sentinel_that_lay_there_says_nothing_of_the_files_beside_it(root: Path) -> None:
+    write(root / "study" / "first.done")
+    file = write(root / "study" / "a.dcm")
+    with looking(root, rescan_s=OFTEN_S, sentinel=Sentinel("*.done", "folder")) as one:
+        one.wait_for(file)
+        one.wait_for_a_look()
+        assert SentinelSeen not in map(type, one.told)
+        write(root / "study" / "second.done")
+        one.wait("a new one is told of", lambda: SentinelSeen in map(type, one.told))
+
+
+def test_hints_are_taken_up_and_given_up_with_the_file_system(root: Path) -> None:
+    before = inotify_descriptors(os.getpid())
+    with looking(root, rescan_s=OFTEN_S, hints=False) as one:
+        one.watch.use_hints(True)
+        one.wait("they are used", lambda: inotify_descriptors(os.getpid()) > before)
+        one.watch.use_hints(False)
+        one.wait("they are not", lambda: inotify_descriptors(os.getpid()) == before)
+        one.wait_for(write(root / "a"))

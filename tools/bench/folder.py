@@ -53,7 +53,11 @@ def folder(
     per_folder: Annotated[int, typer.Option(min=1, help="So many in each folder.")] = 500,
     into: Annotated[
         Path | None,
-        typer.Option(help="Make them in a folder of their own in here; default: where TMPDIR is."),
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Make them in a folder of their own in here; default: where TMPDIR is.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
