@@ -63,6 +63,12 @@ class InFlight:
         if not any(other == uid for _, other in self.paths.values()):
             self.slices.pop(uid, None)
 
+    def forget_name(self, path: Path) -> None:
+        """A path is gone: it is not one of the series' when its instance has another, as after a rename."""
+        known = self.paths.get(path)
+        if known and sum(uid == known[1] for _, uid in self.paths.values()) > 1:
+            del self.paths[path]
+
     @property
     def gone(self) -> bool:
         """Whether files that an earlier reading used are there under no other name either."""

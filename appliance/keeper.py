@@ -173,6 +173,8 @@ class Keeper:
     def reading_finished(self, finished: ReadingFinished) -> None:
         one = self._jobs.pop(finished.job.number)
         one.job = None
+        for path in finished.vanished:
+            one.forget_name(path)
         if isinstance(finished.result, FilesChanged):
             self._step(one, ReadingLost())
             # What changes counts as what comes.

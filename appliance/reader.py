@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from appliance import logs
 from appliance.faults import reach
@@ -50,9 +51,12 @@ class FilesChanged:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadingFinished:
+    """`vanished` are the paths of the job at which there is no file any more."""
+
     job: Job
     result: Reading | EngineError | FilesChanged
     queue_ms: float
+    vanished: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +183,11 @@ class Reader(threading.Thread):
         queue_ms = (time.monotonic() - job.queued_at) * 1000
         now = [(one, folder.arrival(one.path)) for one in job.files]
         changed = tuple(current for one, current in now if current and _changed(one, current, job))
+        vanished = tuple(one.path for one, current in now if current is None)
         if changed:
-            return ReadingFinished(job, FilesChanged(changed), queue_ms)
+            return ReadingFinished(job, FilesChanged(changed), queue_ms, vanished)
         if job.reading is not None:
-            return ReadingFinished(job, job.reading, queue_ms)
+            return ReadingFinished(job, job.reading, queue_ms, vanished)
         self._charge(job.series_id)
         reach("try.charged")
         self._busy_since = time.monotonic()
@@ -195,7 +200,7 @@ class Reader(threading.Thread):
         finally:
             self._busy_since = self.at_job = None
         reach("reading.done")
-        return ReadingFinished(job, result, queue_ms)
+        return ReadingFinished(job, result, queue_ms, vanished)
 
 
 def _changed(parsed: Arrival, current: Arrival, job: Job) -> bool:

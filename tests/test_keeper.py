@@ -355,3 +355,23 @@ def test_an_old_series_is_never_in_flight(room: Room, small_chest: Callable[[str
     room.desk.read_header(old)
     room.parse()
     assert len(JournalReader(room.journal.path).revisions(uid)) == 1
+
+
+def test_a_name_that_was_only_temporary_is_no_file_of_the_series(
+    room: Room, small_chest: Callable[[str], list[Path]]
+) -> None:
+    one, other = small_chest("clear")[:2]
+    (temporary,) = room.bring(one, suffix=".tmp")
+    final = temporary.with_suffix(".dcm")
+    final.write_bytes(one.read_bytes())
+    alone = room.export / "alone.dcm"
+    alone.write_bytes(other.read_bytes())
+    room.see(final, alone)
+    room.parse()
+    room.keeper.tick(time.monotonic() + 2)
+    reading = Reading(Outcome.FLAGGED, None, None, None, None, {})
+    room.keeper.reading_finished(ReadingFinished(room.jobs[-1], reading, 0.0, (temporary, alone)))
+    row = room.journal.series(uid_of(one), None)
+    assert row.ended
+    known = {Path(file.path) for file in room.journal.files_of(row.id)}
+    assert known == {final, alone}, "what has no other name is one that was purged"
