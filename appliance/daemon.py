@@ -36,7 +36,7 @@ from appliance.intake import folder
 from appliance.intake.completeness import Sentinel
 from appliance.intake.desk import Became, FileGone, FileLeft, FileLost, FilePassed, IntakeDesk, SliceTaken
 from appliance.intake.parsing import Parsed
-from appliance.intake.watch import FilesSeen, Scanned, SentinelSeen, Watch
+from appliance.intake.watch import FilesSeen, OddSeen, Scanned, SentinelSeen, Watch
 from appliance.journal import Journal, JournalError, JournalReader, is_blank
 from appliance.keeper import Keeper
 from appliance.known_answers import AnswersWrong, KnownAnswers
@@ -82,6 +82,7 @@ class EngineHung(Exception):
 
 Message = (
     FilesSeen
+    | OddSeen
     | SentinelSeen
     | Scanned
     | Parsed
@@ -253,7 +254,7 @@ class Daemon:
             self._disk.give_up()
         self._beat(time.monotonic())
 
-    def _post_patiently(self, message: FilesSeen | SentinelSeen | Scanned) -> None:
+    def _post_patiently(self, message: FilesSeen | OddSeen | SentinelSeen | Scanned) -> None:
         """The watch alone can bring more than is worked off; everything else is bounded by what runs."""
         while self._messages.qsize() > WATCH_BACKLOG and not self._stopping:
             time.sleep(LOOP_S)
@@ -310,16 +311,12 @@ class Daemon:
 
     def _handle(self, message: Message) -> None:
         match message:
-            case FilesSeen():
-                self._recorder.note_backlog(self._desk.seen(message))
-            case SentinelSeen(path, at):
-                self._keeper.sentinel_seen(path, at)
+            case FilesSeen() | OddSeen() | SentinelSeen() | Scanned():
+                self._watch_told(message)
             case Parsed():
                 self._file_parsed(self._desk.parsed(message))
             case ReadingFinished():
                 self._keeper.reading_finished(message)
-            case Scanned():
-                self._folder_scanned(message)
             case DeliveriesOpen():
                 self._deliveries = message
             case EngineReady(engine):
@@ -338,6 +335,17 @@ class Daemon:
             case ThreadDied():
                 logs.crash("thread_died", message.error, thread=message.name)
                 raise message.error
+
+    def _watch_told(self, message: FilesSeen | OddSeen | SentinelSeen | Scanned) -> None:
+        match message:
+            case FilesSeen():
+                self._recorder.note_backlog(self._desk.seen(message))
+            case OddSeen():
+                self._keeper.odd_seen(message)
+            case SentinelSeen(path, at):
+                self._keeper.sentinel_seen(path, at)
+            case Scanned():
+                self._folder_scanned(message)
 
     def _file_parsed(self, became: Became | None) -> None:
         match became:

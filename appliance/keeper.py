@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from appliance.intake import folder
 from appliance.intake.completeness import CompletedBy, Pace, Sentinel
 from appliance.intake.desk import IntakeDesk, SliceTaken
 from appliance.intake.grouping import Copy
+from appliance.intake.watch import OddSeen
 from appliance.journal import Journal, KnownFile, SeriesRow
 from appliance.lifecycle import (
     Action,
@@ -147,6 +148,11 @@ class Keeper:
                 path, seen_at = self._sentinels[folder_]
                 if taken.seen_at <= seen_at:
                     self._obey(path, one)
+
+    def odd_seen(self, seen: OddSeen) -> None:
+        """Something that is no regular file ends on its own, unless it was there before the installation."""
+        if not self._desk.is_old(seen.arrival, lay_there=seen.lay_there):
+            self._end_file(seen.arrival, seen.problem, known=False)
 
     def sentinel_seen(self, path: Path, seen_at: float) -> None:
         """A sentinel covers what was seen before it, also what is still to be parsed."""
@@ -457,15 +463,18 @@ class Keeper:
         record = unread_record(BEFORE_INSTALLATION, series_uid=header.series_uid, study_uid=header.study_uid)
         self._ended(row.subject, self._recorder.record_unread(row, record, [], deliver=False))
 
-    def _end_file(self, arrival: Arrival, problem: Problem) -> None:
-        """A file that belongs to no series ends on its own, under its path in the export folder."""
+    def _end_file(self, arrival: Arrival, problem: Problem, *, known: bool = True) -> None:
+        """A file that belongs to no series ends on its own, under its path in the export folder.
+
+        One that is `known` is tried again, and is not told of until it changes.
+        """
         self._files_again.pop(arrival.path, None)
         subject = printable(str(arrival.path.relative_to(self._export_folder)))
         row = self._journal.series(subject, None)
         record = unread_record(problem, path=subject, identity=arrival.identity)
         self._recorder.count("files", "unreadable")
-        files: Sequence[KnownFile] = [KnownFile(str(arrival.path), arrival.identity, "unreadable", row.id)]
-        self._ended(subject, self._recorder.record_unread(row, record, files))
+        file = KnownFile(str(arrival.path), arrival.identity, "unreadable", row.id)
+        self._ended(subject, self._recorder.record_unread(row, record, [file] if known else []))
 
     def _ended(self, subject: str, record: SeriesRecord | None) -> None:
         self._series.pop(subject, None)

@@ -118,11 +118,15 @@ class IntakeDesk:
         """Take in new or changed files; returns those from before the installation, which are not."""
         old = []
         for arrival in files.arrivals:
-            if files.lay_there and arrival.identity.mtime_ns < (self._old_before_ns or 0):
+            if self.is_old(arrival, lay_there=files.lay_there):
                 old.append(arrival)
             else:
                 self._parsing.add(Parse(arrival, files.at, self._plan, lay_there=files.lay_there))
         return old
+
+    def is_old(self, arrival: Arrival, *, lay_there: bool) -> bool:
+        """Whether something was there before the installation."""
+        return lay_there and arrival.identity.mtime_ns < (self._old_before_ns or 0)
 
     def read_header(self, arrival: Arrival) -> None:
         """Name the series of a file from before the installation, behind everything else."""

@@ -159,11 +159,15 @@ def _signatures(folder: Path) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What lies in one folder: its regular files by name, each with its packed identity, and its folders."""
+    """What lies in one folder: its regular files by name, each with its packed identity, and its folders.
+
+    `odd` is what is neither: symbolic links that are not followed, pipes, sockets and devices.
+    """
 
     names: list[str]
     identities: list[bytes]
     folders: list[str]
+    odd: list[str]
 
 
 def _nothing(*_: object) -> None:
@@ -179,11 +183,12 @@ def listing(
 ) -> Listing:
     """Lists one folder; raises OSError where that cannot be.
 
-    A name in it that the system says nothing of is told to `unreadable`; what vanishes is left out, and so
-    are symbolic links without `follow_links`. `answered` is called with each name: a slow disk is not dead.
+    A name in it that the system says nothing of is told to `unreadable`; what vanishes is left out.
+    `answered` is called with each name: a slow disk is not dead.
     """
     files: list[tuple[str, bytes]] = []
     folders: list[str] = []
+    odd: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
             answered()
@@ -194,6 +199,8 @@ def listing(
                     status = entry.stat(follow_symlinks=follow_links)
                     if stat.S_ISREG(status.st_mode):
                         files.append((entry.name, FileIdentity.of(status).pack()))
+                else:
+                    odd.append(entry.name)
             except FileNotFoundError:
                 continue
             except OSError:
@@ -201,7 +208,8 @@ def listing(
                 if not entry.is_symlink():
                     unreadable(Path(entry.path))
     files.sort()
-    return Listing([name for name, _ in files], [identity for _, identity in files], sorted(folders))
+    names, identities = [name for name, _ in files], [identity for _, identity in files]
+    return Listing(names, identities, sorted(folders), sorted(odd))
 
 
 def scan(
@@ -252,3 +260,15 @@ def arrival(path: Path) -> Arrival | None:
     except OSError:
         return None
     return Arrival.of(path, status) if stat.S_ISREG(status.st_mode) else None
+
+
+def odd(path: Path) -> tuple[Arrival, Problem] | None:
+    """What is at a path where there is no regular file, and what to say of it; None when it is gone."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    kinds = ((stat.S_ISLNK, "a symbolic link"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    kind = next((name for test, name in kinds if test(status.st_mode)), "a device")
+    detail = f"It is {kind}, which is not opened: export the file itself."
+    return Arrival(path, FileIdentity.of(status)), Problem(Reason.UNREADABLE, detail)

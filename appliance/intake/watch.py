@@ -26,7 +26,7 @@ from appliance.intake import folder
 from appliance.intake.census import Census
 from appliance.intake.completeness import Sentinel
 from appliance.intake.hints import Hints, Lost
-from appliance.records import Arrival, FileIdentity
+from appliance.records import Arrival, FileIdentity, Problem
 
 SETTLE_S = 0.2
 """A file that is being written is looked at when no hint came for so long; a closed one at once."""
@@ -52,6 +52,15 @@ class FilesSeen:
     arrivals: tuple[Arrival, ...]
     at: float
     lay_there: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OddSeen:
+    """Something that is no regular file, and what to say of it. `lay_there`: before this process."""
+
+    arrival: Arrival
+    problem: Problem
+    lay_there: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +98,7 @@ class Watch(threading.Thread):
     def __init__(
         self,
         root: Path,
-        post: Callable[[FilesSeen | SentinelSeen | Scanned], None],
+        post: Callable[[FilesSeen | OddSeen | SentinelSeen | Scanned], None],
         *,
         known: Iterable[tuple[str, FileIdentity]],
         mount: str | None,
@@ -112,6 +121,7 @@ class Watch(threading.Thread):
         self._sentinel = sentinel
         self._sentinels: list[Path] = []
         self._not_on_record = not_on_record
+        self._odd: set[Path] = set()
         self._touched: dict[Path, float] = {}
         self._news: list[Arrival] = []
         self._vanished: deque[Path] = deque()
@@ -334,6 +344,7 @@ class Watch(threading.Thread):
                     found = folder.listing(path, unreadable=closed.append, answered=self._asked)
                     age_s = max(0.0, time.time() - status.st_mtime)
                     self._tell(self._census.listed(path, found, None if closed else stamp, now, age_s))
+                    self._tell_odd(path, found.odd)
                     for one in closed:
                         unreadable(one)
                     yield path, found
@@ -371,6 +382,16 @@ class Watch(threading.Thread):
                 self._news.append(one)
                 if len(self._news) >= BATCH:
                     self._flush()
+
+    def _tell_odd(self, path: Path, names: Sequence[str]) -> None:
+        """Tell once of what is no regular file."""
+        now = {path / name for name in names}
+        self._odd -= {one for one in self._odd if one.parent == path} - now
+        for one in sorted(now - self._odd):
+            found = folder.odd(one)
+            if found is not None:
+                self._odd.add(one)
+                self._post(OddSeen(*found, self._first_look))
 
     def _flush(self) -> None:
         self._asked_at = None

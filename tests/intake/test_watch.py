@@ -22,7 +22,7 @@ from appliance.intake import census, watch
 from appliance.intake.census import Census
 from appliance.intake.completeness import Sentinel
 from appliance.intake.folder import listing
-from appliance.intake.watch import FilesSeen, Scanned, SentinelSeen, Watch
+from appliance.intake.watch import FilesSeen, OddSeen, Scanned, SentinelSeen, Watch
 from appliance.journal import Journal, KnownFile
 from appliance.records import Arrival, FileIdentity
 
@@ -35,7 +35,7 @@ class Looking:
     """A running watch and what it told; `held` keeps it inside the telling."""
 
     def __init__(self, root: Path, *, rescan_s: float, hints: bool, sentinel: Sentinel | None) -> None:
-        self.told: list[FilesSeen | SentinelSeen | Scanned] = []
+        self.told: list[FilesSeen | OddSeen | SentinelSeen | Scanned] = []
         self.held = threading.Event()
         self.held.set()
         self.watch = Watch(
@@ -49,7 +49,7 @@ class Looking:
             not_on_record=lambda paths: (),
         )
 
-    def _post(self, message: FilesSeen | SentinelSeen | Scanned) -> None:
+    def _post(self, message: FilesSeen | OddSeen | SentinelSeen | Scanned) -> None:
         self.told.append(message)
         self.held.wait()
 
@@ -445,3 +445,20 @@ def test_hints_are_taken_up_and_given_up_with_the_file_system(root: Path) -> Non
         one.watch.use_hints(False)
         one.wait("they are not", lambda: inotify_descriptors(os.getpid()) == before)
         one.wait_for(write(root / "a"))
+
+
+def test_what_is_no_regular_file_is_told_of_once_and_again_when_it_is_another(root: Path) -> None:
+    (root / "link.dcm").symlink_to("nowhere")
+    os.mkfifo(root / "pipe")
+    with looking(root, rescan_s=OFTEN_S) as one:
+        one.wait_for_a_look()
+
+        def odd() -> list[tuple[str, bool]]:
+            told = [message for message in list(one.told) if isinstance(message, OddSeen)]
+            return [(message.arrival.path.name, message.lay_there) for message in told]
+
+        assert odd() == [("link.dcm", True), ("pipe", True)]
+        (root / "link.dcm").unlink()
+        one.wait_for_a_look()
+        (root / "link.dcm").symlink_to("elsewhere")
+        one.wait("it is told of again", lambda: odd()[2:] == [("link.dcm", False)])

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from appliance.intake.folder import scan
-from appliance.intake.watch import FilesSeen, Scanned, SentinelSeen, Watch
+from appliance.intake.watch import FilesSeen, OddSeen, Scanned, SentinelSeen, Watch
 from appliance.records import FileIdentity
 
 RESCAN_S: Final = 1.0
@@ -139,7 +139,7 @@ class _Watching:
         self._last: queue.SimpleQueue[Path] = queue.SimpleQueue()
         self._spent_s = 0.0
 
-    def post(self, message: FilesSeen | SentinelSeen | Scanned) -> None:
+    def post(self, message: FilesSeen | OddSeen | SentinelSeen | Scanned) -> None:
         """Called by the thread of the watch."""
         if isinstance(message, FilesSeen):
             self.told += len(message.arrivals)
