@@ -208,7 +208,8 @@ def test_a_share_of_which_each_read_takes_a_second_is_read_as_any_other(
     quick = json.loads(scanlight("read", "--json", str(scanner / "study")).stdout)
     for key in ("outcome", "reason", "probability", "reading_key", "slices"):
         assert record[key] == quick[key], key
-    assert not trouble
+    # The share answers one question at a time, and looks are late that wait behind a second's reading.
+    assert trouble <= {"rescan_late"}
 
 
 def test_without_inotify_looks_bring_the_files_and_the_loss_is_counted(

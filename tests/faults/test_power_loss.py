@@ -102,5 +102,11 @@ def test_syncs_that_are_missing_are_found_out(
     with Trial(tmp_path, patients, machine) as trial:
         trial.scanner.companions(1)
         trial.killed_at("delivery.settled", 2)
-        with trial.appliance as appliance:
-            appliance.wait("a result was seen to change", lambda: bool(trial.witness.complaints))
+        appliance = trial.appliance
+        with appliance.launched():
+            process = appliance.process
+            assert process is not None
+            appliance.wait(
+                "a result was seen to change, or the journal was seen to be lost",
+                lambda: bool(trial.witness.complaints) or process.poll() == 2,
+            )
