@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -52,7 +50,8 @@ class TreeReader:
         for path in closed:
             yield unread_record(_CLOSED, path=str(path))
         headers_only = replace(plan, pixels=False)
-        for done, (path, result) in enumerate(self._in_workers(arrivals, headers_only), 1):
+        found = self.pool.read_all(arrivals.values(), headers_only, self.window)
+        for done, (arrival, result) in enumerate(found, 1):
             self.progress("Finding series", done, len(arrivals))
             match result:
                 case Slice():
@@ -62,7 +61,7 @@ class TreeReader:
                 case FileNotFoundError():
                     pass
                 case _:
-                    yield unread_record(_problem(result), path=str(path))
+                    yield unread_record(_problem(result), path=str(arrival.path))
         total = sum(len(headers) for headers in self._headers.values())
         done = 0
         for headers in self._headers.values():
@@ -75,12 +74,12 @@ class TreeReader:
 
     def _slices(self, headers: Sequence[Slice], plan: SlicePlan) -> Iterator[Slice]:
         known = {one.arrival.path: one for one in headers}
-        for path, result in self._in_workers(known, plan):
+        for arrival, result in self.pool.read_all((one.arrival for one in headers), plan, self.window):
             if isinstance(result, Slice):
-                changed = result.arrival.identity != known[path].arrival.identity
+                changed = result.arrival.identity != arrival.identity
                 yield replace(result, problem=_CHANGED) if changed else result
             else:
-                yield replace(known[path], problem=_problem(result))
+                yield replace(known[arrival.path], problem=_problem(result))
 
     def _read(self, slices: Sequence[Slice], series_uid: str) -> SeriesRecord:
         # A file that was replaced meanwhile may belong to another series now.
@@ -91,22 +90,6 @@ class TreeReader:
             reading = failed(engine_failed(error), mine)
         model = ModelInUse(self.engine.spec, self.engine.digest, self.engine.identity)
         return record_of(reading, mine, model, self.rules)
-
-    def _in_workers(
-        self, paths: Iterable[Path], plan: SlicePlan
-    ) -> Iterator[tuple[Path, Slice | BaseException]]:
-        waiting: deque[tuple[Path, Future[Slice]]] = deque()
-        for path in paths:
-            waiting.append((path, self.pool.submit(path, plan)))
-            if len(waiting) > self.window:
-                yield _result(*waiting.popleft())
-        while waiting:
-            yield _result(*waiting.popleft())
-
-
-def _result(path: Path, future: Future[Slice]) -> tuple[Path, Slice | BaseException]:
-    error = future.exception()
-    return (path, future.result() if error is None else error)
 
 
 def _files(root: Path, unreadable: Callable[[Path], None]) -> Iterator[Arrival]:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,6 +44,8 @@ from appliance.state_folder import StateFolder
 
 HELD_BACK = b"The journal is being rebuilt: run scanlight rebuild again.\n"
 """Stands in place of the journal between the old and the new one, so that no daemon starts on neither."""
+
+HEADERS_ONLY = SlicePlan(in_plane_mm=(1.0, 1.0), grid=(1, 1), pixels=False)
 
 Progress = Callable[[str, int], None]
 """Told what is going on and how much of it is done."""
@@ -252,7 +253,8 @@ def _take_files(
     series: dict[str, _Found] = defaultdict(_Found)
     others: list[KnownFile] = []
     with SlicePool(config.workers, config.worker_memory_mb, config.worker_timeout_s) as pool:
-        for done, (one, result) in enumerate(_headers(config.export_folder, pool, config.workers), 1):
+        headers = pool.read_all(folder.scan(config.export_folder), HEADERS_ONLY, 4 * config.workers)
+        for done, (one, result) in enumerate(headers, 1):
             progress("Reading headers", done)
             rebuilt.seen = done
             match result:
@@ -297,23 +299,6 @@ def _last_changed(one: Arrival) -> float:
     with suppress(OSError):
         return max(one.identity.mtime_ns, one.path.lstat().st_ctime_ns) / 1e9
     return float("inf")
-
-
-def _headers(root: Path, pool: SlicePool, workers: int) -> Iterator[tuple[Arrival, Slice | BaseException]]:
-    plan = SlicePlan(in_plane_mm=(1.0, 1.0), grid=(1, 1), pixels=False)
-    waiting: deque[tuple[Arrival, Future[Slice]]] = deque()
-    arrivals: Iterable[Arrival] = folder.scan(root)
-    for one in arrivals:
-        waiting.append((one, pool.submit(one.path, plan)))
-        if len(waiting) > 4 * workers:
-            yield _result(*waiting.popleft())
-    while waiting:
-        yield _result(*waiting.popleft())
-
-
-def _result(one: Arrival, future: Future[Slice]) -> tuple[Arrival, Slice | BaseException]:
-    error = future.exception()
-    return (one, future.result() if error is None else error)
 
 
 def _exchange(journal: Path, made: Path) -> Path | None:

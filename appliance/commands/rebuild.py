@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from appliance.commands.journal import ConfigOption
 from appliance.config import DEFAULT_CONFIG, ConfigError, load
 from appliance.intake.folder import FolderDown
 from appliance.journal import JournalError
@@ -20,12 +20,7 @@ CANNOT = 2
 
 
 def rebuild(
-    config: Annotated[
-        Path,
-        typer.Option(
-            "--config", metavar="FILE", envvar="SCANLIGHT_CONFIG", help="The daemon's configuration."
-        ),
-    ] = DEFAULT_CONFIG,
+    config: ConfigOption = DEFAULT_CONFIG,
     accept_folder: Annotated[
         bool, typer.Option(help="Accept that the export folder is another one than before, or empty.")
     ] = False,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from appliance.commands.journal import ConfigOption
 from appliance.config import DEFAULT_CONFIG, ConfigError, load
 from appliance.journal import JournalError
 from appliance.rebuild import Rebuilt, take_findings
@@ -18,12 +17,7 @@ from appliance.state_folder import StateFolder, StateFolderError
 
 
 def rollback(
-    config: Annotated[
-        Path,
-        typer.Option(
-            "--config", metavar="FILE", envvar="SCANLIGHT_CONFIG", help="The configuration, in YAML."
-        ),
-    ] = DEFAULT_CONFIG,
+    config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Bring the journal back to what this version reads, after a newer one has changed it.
 

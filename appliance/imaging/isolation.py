@@ -18,7 +18,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -27,7 +27,7 @@ from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from appliance.imaging.slices import read_slice
 from appliance.reasons import Reason
-from appliance.records import Problem, Slice, SlicePlan
+from appliance.records import Arrival, Problem, Slice, SlicePlan
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -214,6 +214,23 @@ class SlicePool(WorkerPool):
     def submit(self, path: Path, plan: SlicePlan) -> Future[Slice]:
         """`read_slice` in a worker; the future ends with its Slice, its exception or WorkerLost."""
         return self.call(read_slice, path, plan)
+
+    def read_all(
+        self, arrivals: Iterable[Arrival], plan: SlicePlan, window: int
+    ) -> Iterator[tuple[Arrival, Slice | BaseException]]:
+        """Each file with its slice or what reading it ended with, in order; `window` files are read ahead."""
+        waiting: deque[tuple[Arrival, Future[Slice]]] = deque()
+        for one in arrivals:
+            waiting.append((one, self.submit(one.path, plan)))
+            if len(waiting) > window:
+                yield _outcome(*waiting.popleft())
+        while waiting:
+            yield _outcome(*waiting.popleft())
+
+
+def _outcome(one: Arrival, future: Future[Slice]) -> tuple[Arrival, Slice | BaseException]:
+    error = future.exception()
+    return (one, future.result() if error is None else error)
 
 
 def _ending(code: int | None) -> str:
