@@ -126,7 +126,7 @@ class Daemon:
 
         self._state = StateFolder(config.state_folder)
         self._lock = self._state.take(config.results)
-        if any(config.results.glob("[!.]*.r[0-9]*.json")) and _is_lost(self._state.journal):
+        if _is_lost(self._state.journal) and any(config.results.glob("[!.]*.r[0-9]*.json")):
             raise JournalError(
                 f"There are results in {config.results} and no journal at {self._state.journal}: run"
                 " scanlight rebuild, so that nothing is delivered twice."
