@@ -35,6 +35,7 @@ from appliance.imaging.slices import ChangedMeanwhile, NotDicom, Unreadable
 from appliance.intake import folder
 from appliance.intake.completeness import Sentinel
 from appliance.intake.desk import Became, FileGone, FileLeft, FileLost, FilePassed, IntakeDesk, SliceTaken
+from appliance.intake.installation import Installation
 from appliance.intake.parsing import Parsed
 from appliance.intake.watch import FilesSeen, OddSeen, Scanned, SentinelSeen, Watch
 from appliance.journal import Journal, JournalError, JournalReader, is_blank
@@ -136,7 +137,9 @@ class Daemon:
         self._journal_reader = JournalReader(self._state.journal)
         self._watch_reader = JournalReader(self._state.journal)
         self._counts = self._journal_reader.counts()
-        self._mount = None if accept_folder else self._journal.meta("export_mount") or None
+        if accept_folder:
+            self._journal.set_meta("export_mount", "")
+        self._mount = self._journal.meta("export_mount") or None
         self._build(open_engine)
         self._board = Board(self._facts())
         self._servers = self._bind()
@@ -149,7 +152,7 @@ class Daemon:
         wanted = config.completeness.sentinel
         sentinel = Sentinel(wanted.glob, wanted.scope) if wanted else None
         first_start = journal.meta("first_scan_at") is None
-        created = datetime.fromisoformat(journal.meta("created_at") or self._started_at).timestamp()
+        created = datetime.fromisoformat(journal.meta("created_at") or self._started_at)
         objects = ObjectStore(self._state.objects, self._disk)
         self._watch = Watch(
             config.export_folder,
@@ -168,7 +171,7 @@ class Daemon:
             SlicePlan.for_grid(self._model.spec.grid),
             post,
             tries=config.tries,
-            old_before_ns=(created - config.backlog_h * 3600) * 1e9 if first_start else None,
+            installation=Installation.of(created, config.backlog_h) if first_start else None,
         )
         self._reader = Reader(
             open_engine,
@@ -371,18 +374,24 @@ class Daemon:
         if scanned.down is not None:
             return
         self._keeper.looked(scanned.began, scanned.at)
-        if scanned.mount and scanned.mount != self._mount:
+        if scanned.mount != self._mount:
             self._mount = scanned.mount
             polling = _polls(self._config)
             self._watch.use_hints(not polling)
             self._keeper.keep_pace(self._config.pace(polling=polling))
-            self._journal.set_meta("export_mount", scanned.mount)
-        if self._journal.meta("first_scan_at") is None:
-            self._journal.set_meta("first_scan_at", utc_now())
-            reach("first_scan.noted")
+        if not scanned.bare:
+            self._note_folder(scanned.mount)
         if scanned.unknown is not None:
             self._recorder.flush()
             self._unaccounted = self._keeper.unaccounted(scanned.unknown)
+
+    def _note_folder(self, mount: str) -> None:
+        """From the first file on, the export folder must stay on its mount, and what is found is new."""
+        if self._journal.meta("export_mount") != mount:
+            self._journal.set_meta("export_mount", mount)
+        if self._journal.meta("first_scan_at") is None:
+            self._journal.set_meta("first_scan_at", utc_now())
+            reach("first_scan.noted")
 
     def _series_ended(self) -> None:
         """The light changes before the result is delivered."""

@@ -27,6 +27,7 @@ from appliance.findings.record import SeriesRecord, printable
 from appliance.imaging.isolation import SlicePool
 from appliance.imaging.slices import NotDicom
 from appliance.intake import folder
+from appliance.intake.installation import Installation
 from appliance.journal import (
     BACKLOG,
     Event,
@@ -111,8 +112,9 @@ def rebuild(
                     f"There are findings, and the export folder {config.export_folder} is empty: mount it, or"
                     " say with --accept-folder that its files were deleted.",
                 )
-            journal.set_meta("export_mount", mount)
-            journal.set_meta("first_scan_at", utc_now())
+            if rebuilt.seen:
+                journal.set_meta("export_mount", mount)
+                journal.set_meta("first_scan_at", utc_now())
         rebuilt.aside = _exchange(state.journal, made)
         return rebuilt
 
@@ -265,7 +267,7 @@ def _take_files(
                     others.append(KnownFile(str(one.path), one.identity, "other", None))
                 case _:
                     series[printable(str(one.path.relative_to(config.export_folder)))].files.append(one)
-    old_before = installed_at.timestamp() - config.backlog_h * 3600
+    installation = Installation.of(installed_at, config.backlog_h)
     for subject, found in series.items():
         record = current.get((subject, 1))
         if record is not None and _is_all_of_it(record, found):
@@ -274,7 +276,7 @@ def _take_files(
             others += [KnownFile(str(one.path), one.identity, kind, row.id) for one in found.files]
             rebuilt.files += len(found.files)
             continue
-        old = [one for one in found.files if _was_there(one, old_before, installed_at.timestamp())]
+        old = [one for one in found.files if not installation.came_after(one)]
         others += [KnownFile(str(one.path), one.identity, BACKLOG, None) for one in old]
         rebuilt.to_read += len(found.files) - len(old)
     journal.add_files(others)
@@ -286,19 +288,7 @@ def _is_all_of_it(record: SeriesRecord, found: _Found) -> bool:
     if end is None or (found.instances and len(found.instances) != record.slices):
         return False
     moment = datetime.fromisoformat(end).timestamp()
-    return all(_last_changed(one) <= moment for one in found.files)
-
-
-def _was_there(one: Arrival, old_before: float, installed_at: float) -> bool:
-    """Whether a file was old and in the folder at the installation: an old study exported later is new."""
-    return one.identity.mtime_ns / 1e9 < old_before and _last_changed(one) < installed_at
-
-
-def _last_changed(one: Arrival) -> float:
-    """Seconds since 1970: of the content or of the inode, which no exporter can set back."""
-    with suppress(OSError):
-        return max(one.identity.mtime_ns, one.path.lstat().st_ctime_ns) / 1e9
-    return float("inf")
+    return all(max(one.identity.mtime_ns, one.changed_ns) / 1e9 <= moment for one in found.files)
 
 
 def _exchange(journal: Path, made: Path) -> Path | None:

@@ -7,6 +7,7 @@ one without lung.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ MIN_SLICES: Final = 20
 _LUNG_OF_A_FEW_MM2: Final = 5000.0
 _END_PART: Final = 0.2
 _THICKNESS_TOLERANCE_MM: Final = 0.01
+_CODE: Final = re.compile(r"[A-Z0-9_ ]{0,16}")
 _CT_CLASSES: Final = frozenset(
     (uid.CTImageStorage, uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
 )
@@ -81,14 +83,19 @@ def _kind(header: Header) -> Reason | None:
 
 def _named(header: Header, reason: Reason) -> str:
     if reason is Reason.NOT_CT:
-        return header.modality or "absent"
+        return _code(header.modality) if header.modality else "absent"
     sop_class = uid.UID(header.sop_class_uid)
     known = sop_class.name if sop_class.name != sop_class else "of an unknown class"
     if reason is Reason.NO_PIXELS or header.sop_class_uid not in _CT_CLASSES:
         return known
     if reason is Reason.DERIVED and header.samples_per_pixel != 1:
         return "a colour picture"
-    return "\\".join(header.image_type[:3])
+    return "\\".join(map(_code, header.image_type[:3]))
+
+
+def _code(value: str) -> str:
+    """A Code String to quote (PS3.5 6.2): a damaged header may hold a patient's name in its place."""
+    return value if _CODE.fullmatch(value) else "no code"
 
 
 def pixel_problem(slices: Sequence[Slice]) -> Problem | None:
@@ -182,10 +189,11 @@ def accepted_range(headers: Sequence[Header], stack: Stack, accepted: Accepted) 
     for header in sorted(headers, key=lambda header: header.sop_instance_uid):
         its_class = kernel_class(header.kernel)
         if its_class not in accepted.kernels:
+            named = f"{header.kernel} " if its_class != "unknown" else ""
             return Problem(
                 Reason.OUTSIDE_INTENDED_USE,
-                f"The kernel {header.kernel or 'without a name'} is of the class {its_class}, and the model"
-                f" was made for {', '.join(accepted.kernels)}: reconstruct with another kernel.",
+                f"The kernel {named}is of the class {its_class}, and the model was made for"
+                f" {', '.join(accepted.kernels)}: reconstruct with another kernel.",
             )
         problem = (
             _beyond(header.kvp, accepted.kvp)

@@ -82,12 +82,7 @@ class Census:
         names, identities = "/".join(listing.names), b"".join(listing.identities)
         news: list[Arrival] = []
         if told.open is not None or (told.names, told.identities) != (names, identities):
-            before = told.files()
-            news = [
-                Arrival(folder / name, FileIdentity.unpack(identity))
-                for name, identity in zip(listing.names, listing.identities, strict=True)
-                if before.get(name) != identity
-            ]
+            news = list(listing.arrivals(folder, told.files()))
             told.names, told.identities, told.open = names, identities, None
         if told.stamp is None:
             told.changed_at = max(told.changed_at, now - age_s)

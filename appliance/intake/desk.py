@@ -12,6 +12,7 @@ from appliance import logs
 from appliance.imaging.isolation import SlicePool, WorkerLost
 from appliance.imaging.slices import ChangedMeanwhile, NotDicom, Unreadable
 from appliance.intake import folder
+from appliance.intake.installation import Installation
 from appliance.intake.parsing import Parse, Parsed, ParseQueue
 from appliance.intake.watch import FilesSeen
 from appliance.reasons import Reason
@@ -81,14 +82,14 @@ class IntakeDesk:
         post: Callable[[Parsed], None],
         *,
         tries: int,
-        old_before_ns: float | None,
+        installation: Installation | None,
     ) -> None:
-        """`old_before_ns`: files that lay there, modified before that, are left alone."""
+        """Files that lay there before the `installation` are left alone."""
         self._parsing = ParseQueue(pool, 2 * workers, post)
         self._plan = plan
         self._headers_only = replace(plan, pixels=False)
         self._tries = tries
-        self._old_before_ns = old_before_ns
+        self._installation = installation
         self._bad: dict[Path, _Bad] = {}
         self._lost: dict[Path, Problem] = {}
 
@@ -126,7 +127,7 @@ class IntakeDesk:
 
     def is_old(self, arrival: Arrival, *, lay_there: bool) -> bool:
         """Whether something was there before the installation."""
-        return lay_there and arrival.identity.mtime_ns < (self._old_before_ns or 0)
+        return lay_there and self._installation is not None and not self._installation.came_after(arrival)
 
     def read_header(self, arrival: Arrival) -> None:
         """Name the series of a file from before the installation, behind everything else."""

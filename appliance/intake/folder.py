@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from appliance.reasons import Reason
 from appliance.records import Arrival, FileIdentity, Problem
@@ -159,15 +160,23 @@ def _signatures(folder: Path) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What lies in one folder: its regular files by name, each with its packed identity, and its folders.
+    """What lies in one folder: its regular files by name, each with its packed identity and when its inode
+    last changed, and its folders.
 
     `odd` is what is neither: symbolic links that are not followed, pipes, sockets and devices.
     """
 
     names: list[str]
     identities: list[bytes]
+    changed_ns: list[int]
     folders: list[str]
     odd: list[str]
+
+    def arrivals(self, folder: Path, but: Mapping[str, bytes] = MappingProxyType({})) -> Iterator[Arrival]:
+        """Its files but for those whose name and identity are in `but`."""
+        for name, identity, changed_ns in zip(self.names, self.identities, self.changed_ns, strict=True):
+            if but.get(name) != identity:
+                yield Arrival(folder / name, FileIdentity.unpack(identity), changed_ns)
 
 
 def _nothing(*_: object) -> None:
@@ -186,7 +195,7 @@ def listing(
     A name in it that the system says nothing of is told to `unreadable`; what vanishes is left out.
     `answered` is called with each name: a slow disk is not dead.
     """
-    files: list[tuple[str, bytes]] = []
+    files: list[tuple[str, bytes, int]] = []
     folders: list[str] = []
     odd: list[str] = []
     with os.scandir(folder) as entries:
@@ -198,7 +207,7 @@ def listing(
                 elif entry.is_file(follow_symlinks=follow_links):
                     status = entry.stat(follow_symlinks=follow_links)
                     if stat.S_ISREG(status.st_mode):
-                        files.append((entry.name, FileIdentity.of(status).pack()))
+                        files.append((entry.name, FileIdentity.of(status).pack(), status.st_ctime_ns))
                 else:
                     odd.append(entry.name)
             except FileNotFoundError:
@@ -208,8 +217,13 @@ def listing(
                 if not entry.is_symlink():
                     unreadable(Path(entry.path))
     files.sort()
-    names, identities = [name for name, _ in files], [identity for _, identity in files]
-    return Listing(names, identities, sorted(folders), sorted(odd))
+    return Listing(
+        [name for name, _, _ in files],
+        [identity for _, identity, _ in files],
+        [changed_ns for _, _, changed_ns in files],
+        sorted(folders),
+        sorted(odd),
+    )
 
 
 def scan(
@@ -237,8 +251,7 @@ def scan(
             if not (isinstance(error, FileNotFoundError) or is_of_the_system(path)):
                 unreadable(path)
             continue
-        for name, identity in zip(found.names, found.identities, strict=True):
-            yield Arrival(path / name, FileIdentity.unpack(identity))
+        yield from found.arrivals(path)
         pending += [path / name for name in reversed(found.folders)]
 
 
@@ -271,4 +284,4 @@ def odd(path: Path) -> tuple[Arrival, Problem] | None:
     kinds = ((stat.S_ISLNK, "a symbolic link"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
     kind = next((name for test, name in kinds if test(status.st_mode)), "a device")
     detail = f"It is {kind}, which is not opened: export the file itself."
-    return Arrival(path, FileIdentity.of(status)), Problem(Reason.UNREADABLE, detail)
+    return Arrival.of(path, status), Problem(Reason.UNREADABLE, detail)

@@ -75,16 +75,19 @@ class SentinelSeen:
 class Scanned:
     """A look at the folder that began at `began` ended; `down` says why it cannot be trusted, else None.
 
-    `took_s` is for a look at every file, `next_s` until the next look. `unreadable` folders below cannot be
-    listed, `free_bytes` is what the file system has left, `hints_lost` says why hints were missing since the
-    last time. Every hour `unknown` has the files not on record, for whoever knows what is on its way.
+    `mount` is what it lies on, blank where that is not known. `bare`: no file was ever found in it, so that a
+    share may yet be mounted over it. `took_s` is for a look at every file, `next_s` until the next look.
+    `unreadable` folders below cannot be listed, `free_bytes` is what the file system has left, `hints_lost`
+    says why hints were missing since the last time. Every hour `unknown` has the files not on record, for
+    whoever knows what is on its way.
     """
 
     began: float
     at: float
     took_s: float
     next_s: float
-    mount: str | None
+    mount: str
+    bare: bool
     down: folder.FolderDown | None
     unreadable: int = 0
     free_bytes: int | None = None
@@ -112,7 +115,9 @@ class Watch(threading.Thread):
         self._root = root
         self._post = post
         self._census = Census(known)
-        self._mount = mount
+        self._mount = mount or ""
+        self._bare = mount is None
+        self._found = False
         self._rescan_s = rescan_s
         self._wants_hints = hints
         self._hints: Hints | None = None
@@ -248,7 +253,7 @@ class Watch(threading.Thread):
         down: folder.FolderDown | None = None
         try:
             self._asked()
-            self._mount = folder.check(self._root, self._mount)
+            self._settle_mount()
             self._open_hints()
             for path, listing in self._listings(self._root, thorough, unreadable.append):
                 if unknown is not None:
@@ -269,6 +274,7 @@ class Watch(threading.Thread):
             return
         if down is None:
             self._first_look = False
+            self._bare = self._bare and not self._found
             self._settle_limit(thorough)
             if thorough and not unreadable:
                 self._census.sweep()
@@ -286,7 +292,8 @@ class Watch(threading.Thread):
                 ended,
                 self._took_s,
                 self._next_look - ended,
-                None if down else self._mount,
+                self._mount,
+                self._bare,
                 down,
                 len(unreadable),
                 free_bytes,
@@ -306,6 +313,13 @@ class Watch(threading.Thread):
             self._next_thorough = now + REST * took_s
         self._rested_at = now if thorough else now + REST * took_s
         self._next_look = max(now + self._rescan_s, self._rested_at)
+
+    def _settle_mount(self) -> None:
+        """As long as the folder is bare, whatever is mounted over it is taken, and looked at as at first."""
+        mount = folder.check(self._root, None if self._bare else self._mount)
+        if self._bare and mount != self._mount:
+            self._first_look = True
+        self._mount = mount
 
     def _settle_limit(self, thorough: bool) -> None:
         """A limit is told of when it is met, not with every look."""
@@ -342,6 +356,7 @@ class Watch(threading.Thread):
                     self._watch(path)
                     closed: list[Path] = []
                     found = folder.listing(path, unreadable=closed.append, answered=self._asked)
+                    self._found = self._found or bool(found.names)
                     age_s = max(0.0, time.time() - status.st_mtime)
                     self._tell(self._census.listed(path, found, None if closed else stamp, now, age_s))
                     self._tell_odd(path, found.odd)

@@ -228,6 +228,28 @@ def test_without_inotify_looks_bring_the_files_and_the_loss_is_counted(
     assert '"event": "watch_hints_lost", "why": "limit"' in appliance.log.read_text()
 
 
+def test_a_share_that_is_mounted_only_after_the_first_start_is_taken_and_what_is_old_on_it_is_left_alone(
+    tmp_path: Path, scanner: Path, small_chest: SmallChest
+) -> None:
+    appliance = Appliance(tmp_path, rescan_s=RESCAN_S)
+    old, new = small_chest("clear"), small_chest("covid")
+    export(old, scanner / "old")
+    long_ago = time.time() - 48 * 3600
+    for path in (scanner / "old").iterdir():
+        os.utime(path, (long_ago, long_ago))
+    with appliance:
+        appliance.stop()
+        appliance.start()
+        with bound(scanner, appliance.export_folder):
+            export(new, scanner / "new")
+            assert appliance.wait_for_findings(1)[0]["series_uid"] == uid_of(new[0])
+            skipped = 'series_total{outcome="skipped",reason="before_installation"}'
+            appliance.wait("the old one is named", lambda: counted(appliance, skipped) == 1, 20)
+            assert ready(appliance)
+            assert len(appliance.findings()) == 1
+        wait_for_trouble(appliance, "export_folder_unmounted")
+
+
 def test_of_two_thousand_old_studies_none_is_read_and_none_is_told_and_a_new_one_is_not_kept_waiting(
     tmp_path: Path, small_chest: SmallChest
 ) -> None:

@@ -196,6 +196,24 @@ def test_a_rule_names_itself(header: dict[str, object], reason: Reason, healthy:
     assert reason_of(slices) is reason
 
 
+@pytest.mark.parametrize(
+    ("header", "sentence"),
+    [
+        ({"modality": "MR"}, "Modality is MR, and"),
+        ({"modality": "Doe^Jane"}, "Modality is no code, and"),
+        ({"image_type": ("DERIVED", "Doe^Jane", "AXIAL")}, "The image is DERIVED\\no code\\AXIAL, and"),
+        ({"kernel": "B60f"}, "The kernel B60f is of the class sharp"),
+        ({"kernel": "Doe^Jane"}, "The kernel is of the class unknown"),
+    ],
+)
+def test_of_a_text_that_may_be_a_name_in_a_wrong_place_nothing_is_quoted(
+    header: dict[str, object], sentence: str, healthy: list[Slice]
+) -> None:
+    found = judged(change(healthy, **header), Policy(Accepted(kernels=("soft",))))
+    assert found.problem is not None
+    assert sentence in found.problem.detail
+
+
 def test_one_odd_object_among_slices_is_shown_not_put_aside(healthy: list[Slice]) -> None:
     assert (
         reason_of(change(healthy, slice(3, 4), image_type=("DERIVED", "PRIMARY")))

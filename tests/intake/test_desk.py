@@ -21,6 +21,7 @@ from appliance.intake.desk import (
     IntakeDesk,
     SliceTaken,
 )
+from appliance.intake.installation import Installation
 from appliance.intake.parsing import Parsed
 from appliance.intake.watch import FilesSeen
 from appliance.reasons import Reason
@@ -31,9 +32,9 @@ TRIES = 3
 
 
 class Desk:
-    def __init__(self, pool: PoisonPool, old_before_ns: float = 0) -> None:
+    def __init__(self, pool: PoisonPool, installation: Installation | None = None) -> None:
         self.posted: queue.Queue[Parsed] = queue.Queue()
-        self.desk = IntakeDesk(pool, 1, PLAN, self.posted.put, tries=TRIES, old_before_ns=old_before_ns)
+        self.desk = IntakeDesk(pool, 1, PLAN, self.posted.put, tries=TRIES, installation=installation)
 
     def see(self, *paths: Path, lay_there: bool = False) -> list[Arrival]:
         arrivals = tuple(one for one in map(folder.arrival, paths) if one)
@@ -139,7 +140,7 @@ def test_of_an_old_file_only_the_header_is_read(
     path = copy(small_chest("clear")[0], tmp_path / "crash-if-pixels-are-read.dcm")
     bad, changed = tmp_path / "bad.dcm", copy(small_chest("clear")[1], tmp_path / "changed.dcm")
     bad.write_text("no DICOM")
-    desk = Desk(pool, old_before_ns=time.time_ns() + 1e12)
+    desk = Desk(pool, Installation(time.time_ns() + 1e12, 0))
     old = desk.see(path, bad, changed, lay_there=True)
     assert [one.path for one in old] == [path, bad, changed]
     assert pool.submitted == []

@@ -372,6 +372,31 @@ def test_what_is_mounted_below_the_export_folder_must_stay_mounted(root: Path, t
     assert path.exists()
 
 
+def test_as_long_as_nothing_was_found_a_share_mounted_over_it_is_looked_at_for_the_first_time(
+    root: Path, tmp_path: Path
+) -> None:
+    share = tmp_path / "share"
+    old = write(share / "old")
+    with looking(root, rescan_s=OFTEN_S) as one:
+        one.wait_for_a_look()
+        assert one.scans()[-1].bare
+        with bound(share, root):
+            one.wait_for(root / "old")
+            one.wait_for_a_look()
+            assert not one.scans()[-1].bare
+            one.wait_for(write(root / "new"))
+        one.wait("it is missed", lambda: one.scans()[-1].down)
+    lay_there = {
+        arrival.path.name: message.lay_there
+        for message in one.told
+        if isinstance(message, FilesSeen)
+        for arrival in message.arrivals
+    }
+    assert lay_there == {"old": True, "new": False}
+    (told,) = [message for message in one.told if isinstance(message, FilesSeen) and message.lay_there]
+    assert told.arrivals[0].changed_ns == old.stat().st_ctime_ns
+
+
 # The census
 
 
