@@ -94,6 +94,19 @@ class OperatingPoint(_Section):
     reason: str = Field(min_length=3)
 
 
+def _program(command: tuple[str, ...]) -> tuple[str, ...]:
+    if not Path(command[0]).is_absolute():
+        raise ValueError("must begin with the absolute path of a program")
+    return command
+
+
+class LampSettings(_Section):
+    """A command that shows the light's state on a lamp: it is run with the state as its last argument."""
+
+    command: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_program)]
+    deadline_s: float = Field(default=5.0, strict=True, gt=0, le=30)
+
+
 def _movable(reasons: dict[Reason, Outcome]) -> dict[Reason, Outcome]:
     fixed = sorted(reasons.keys() - MOVABLE)
     wrong = [
@@ -138,6 +151,11 @@ class Config(_Section):
     reasons: Annotated[dict[Reason, Outcome], AfterValidator(_movable)] = Field(
         default_factory=dict, description="reason: skipped or not_analysed, for the movable ones"
     )
+    label: Literal["accession_end", "accession", "none"] = Field(
+        default="accession_end", description="what the page shows of a study beside its time"
+    )
+    keep_images_days: int = Field(default=30, strict=True, ge=0, description="images for the page; 0: none")
+    lamp: LampSettings | None = Field(default=None, description="default: no lamp")
     allow_demonstration: Literal["I understand"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -294,6 +312,9 @@ listen: 127.0.0.1:8080               # the status page and the API
 # lung_min_ml: 500
 # axial_tolerance_deg: 20
 # reasons: {gantry_tilt: skipped}    # skipped or not_analysed
+# label: accession_end               # what the page shows of a study: accession_end (its last four), accession, none
+# keep_images_days: 30               # images for the page; 0: none are kept
+# lamp: {command: [/usr/local/bin/scanlight-lamp], deadline_s: 5}  # run with the state as its last argument
 # allow_demonstration: I understand  # findings of a model that is no product may leave this machine
 # log_level: info
 """
