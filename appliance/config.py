@@ -312,7 +312,7 @@ listen: 127.0.0.1:8080               # the status page and the API
 # lung_min_ml: 500
 # axial_tolerance_deg: 20
 # reasons: {gantry_tilt: skipped}    # skipped or not_analysed
-# label: accession_end               # what the page shows of a study: accession_end (its last four), accession, none
+# label: accession_end               # what the page shows: accession, its last four (accession_end), none
 # keep_images_days: 30               # images for the page; 0: none are kept
 # lamp: {command: [/usr/local/bin/scanlight-lamp], deadline_s: 5}  # run with the state as its last argument
 # allow_demonstration: I understand  # findings of a model that is no product may leave this machine
