@@ -5,25 +5,17 @@ Every error names the line, the setting, what was found and what is expected.
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from appliance import config_text
+from appliance.addresses import is_loopback, split
+from appliance.config_problems import Wrong, expected, nearest, problems
 from appliance.intake.completeness import Pace
 from appliance.reasons import MOVABLE, Outcome, Reason
 
@@ -56,13 +48,26 @@ def _address(value: str) -> str:
     return value
 
 
+def _host_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", value):
+        raise ValueError("must be a name such as ct1.hospital.example, without https:// and port")
+    return value.lower()
+
+
+def _header_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", value):
+        raise ValueError("must be the name of a header, such as X-Remote-User")
+    return value
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Address = Annotated[str, AfterValidator(_address)]
-Seconds = Annotated[float, Field(strict=True, gt=0, le=86400, allow_inf_nan=False)]
+HostName = Annotated[str, AfterValidator(_host_name)]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=86400)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SentinelSettings(_Section):
@@ -94,6 +99,21 @@ class OperatingPoint(_Section):
     reason: str = Field(min_length=3)
 
 
+class TlsSettings(_Section):
+    """What the page shows to be this machine, as PEM files."""
+
+    certificate: AbsolutePath = Field(description="the certificate, with those that lead to its root")
+    key: AbsolutePath
+
+
+class ProxySettings(_Section):
+    """A reverse proxy on this machine that knows its users."""
+
+    user_header: Annotated[str, AfterValidator(_header_name)] = Field(
+        description="where the proxy writes the user's name, whatever the client sent there"
+    )
+
+
 def _program(command: tuple[str, ...]) -> tuple[str, ...]:
     if not Path(command[0]).is_absolute():
         raise ValueError("must begin with the absolute path of a program")
@@ -107,17 +127,26 @@ class LampSettings(_Section):
     deadline_s: float = Field(default=5.0, strict=True, gt=0, le=30)
 
 
-def _movable(reasons: dict[Reason, Outcome]) -> dict[Reason, Outcome]:
-    fixed = sorted(reasons.keys() - MOVABLE)
-    wrong = [
-        f"{reason} can be skipped or not_analysed, not {outcome}"
-        for reason, outcome in reasons.items()
-        if reason in MOVABLE and outcome not in (Outcome.SKIPPED, Outcome.NOT_ANALYSED)
-    ]
-    if fixed:
-        wrong.append(f"{', '.join(fixed)} cannot be moved; these can: {', '.join(sorted(MOVABLE))}")
+MOVED_TO = (Outcome.SKIPPED.value, Outcome.NOT_ANALYSED.value)
+
+
+def _movable(reasons: object) -> object:
+    """Says of each reason by itself what is wrong with it."""
+    if not isinstance(reasons, dict):
+        return reasons
+    wrong = []
+    for reason, outcome in reasons.items():
+        if reason in set(Reason) - MOVABLE:
+            wrong.append((reason, f"cannot be moved; these can: {', '.join(sorted(MOVABLE))}"))
+        elif reason not in MOVABLE:
+            near = nearest(reason, MOVABLE)
+            wrong.append(
+                (reason, f"there is no such reason; these can be moved: {', '.join(sorted(MOVABLE))}{near}")
+            )
+        elif outcome not in MOVED_TO:
+            wrong.append((reason, expected(MOVED_TO, outcome, ("reasons", reason))))
     if wrong:
-        raise ValueError("; ".join(wrong))
+        raise Wrong(wrong)
     return reasons
 
 
@@ -128,6 +157,14 @@ class Config(_Section):
     state_folder: AbsolutePath = Field(description="journal, objects and results; on a local disk")
     listen: Address = Field(default="127.0.0.1:8080", description="the status page and the API")
     metrics_listen: Address | None = Field(default=None, description="metrics alone; default: with the page")
+    tls: TlsSettings | None = Field(default=None, description="default: plain HTTP, for this machine alone")
+    access_token_file: AbsolutePath | None = Field(
+        default=None, description="the token that opens the page and the API; default: open to this machine"
+    )
+    hosts: tuple[HostName, ...] = Field(default=(), description="names by which browsers call this machine")
+    proxy: ProxySettings | None = Field(
+        default=None, description="default: people give their name themselves"
+    )
     results_folder: AbsolutePath | None = Field(default=None, description="default: results in state_folder")
     model: AbsolutePath | None = Field(
         default=None, description="an ONNX file or a bundle; default: built in"
@@ -138,33 +175,56 @@ class Config(_Section):
     completeness: Completeness = Completeness()
     rescan_s: Seconds = 10.0
     polling: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"
-    backlog_h: float = Field(default=24.0, strict=True, ge=0, allow_inf_nan=False)
+    backlog_h: float = Field(default=24.0, strict=True, ge=0, le=876000)
     workers: int = Field(default_factory=lambda: max(1, (os.cpu_count() or 2) - 1), strict=True, ge=1, le=256)
-    worker_memory_mb: int = Field(default=1024, strict=True, ge=256)
+    worker_memory_mb: int = Field(default=1024, strict=True, ge=256, le=1048576)
     worker_timeout_s: Seconds = 5.0
-    memory_budget_mb: int = Field(default=2048, strict=True, ge=64)
+    memory_budget_mb: int = Field(default=2048, strict=True, ge=64, le=1048576)
     tries: int = Field(default=5, strict=True, ge=1, le=100)
     retry_after_s: Seconds = 60.0
     known_answer_interval_s: Annotated[float, Field(strict=True, gt=0, le=3600)] = 3600.0
-    lung_min_ml: float = Field(default=500.0, strict=True, ge=0, allow_inf_nan=False)
+    lung_min_ml: float = Field(default=500.0, strict=True, ge=0, le=20000)
     axial_tolerance_deg: float = Field(default=20.0, strict=True, gt=0, le=45)
-    reasons: Annotated[dict[Reason, Outcome], AfterValidator(_movable)] = Field(
+    reasons: Annotated[dict[Reason, Outcome], BeforeValidator(_movable)] = Field(
         default_factory=dict, description="reason: skipped or not_analysed, for the movable ones"
     )
     label: Literal["accession_end", "accession", "none"] = Field(
         default="accession_end", description="what the page shows of a study beside its time"
     )
-    keep_images_days: int = Field(default=30, strict=True, ge=0, description="images for the page; 0: none")
+    keep_images_days: int = Field(
+        default=30, strict=True, ge=0, le=36500, description="images for the page; 0: none"
+    )
     lamp: LampSettings | None = Field(default=None, description="default: no lamp")
     allow_demonstration: Literal["I understand"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
-    def _apart(self) -> Config:
+    def _consistent(self) -> Config:
+        wrong = [*self._lies_in_the_export_folder(), *self._is_open_to_others()]
+        if wrong:
+            raise Wrong(wrong)
+        return self
+
+    def _lies_in_the_export_folder(self) -> Iterator[tuple[str, str]]:
         for name, folder in (("state_folder", self.state_folder), ("results_folder", self.results)):
             if folder == self.export_folder or self.export_folder in folder.parents:
-                raise ValueError(f"{name} must not lie in export_folder, which is only ever read")
-        return self
+                yield name, "must not lie in export_folder, which is only ever read"
+                if self.results_folder is None:
+                    break
+
+    def _is_open_to_others(self) -> Iterator[tuple[str, str]]:
+        if is_loopback(split(self.listen)[0]):
+            return
+        wanted = {"tls": self.tls, "access_token_file": self.access_token_file}
+        missing = " and ".join(name for name, value in wanted.items() if value is None)
+        if missing:
+            yield (
+                "listen",
+                f"lets other machines see the page, which needs {missing}: set what is missing, or listen on"
+                f" 127.0.0.1:8080, found {self.listen!r}",
+            )
+        if self.proxy is not None:
+            yield "proxy", "needs listen on 127.0.0.1: otherwise anybody could give a name"
 
     @property
     def results(self) -> Path:
@@ -189,97 +249,16 @@ def load(path: Path) -> Config:
 def parse(text: str, name: str) -> Config:
     """The configuration in a YAML text; `name` stands for its file in errors."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError([f"{name}, line {line}: not valid YAML: {error.problem}."]) from error
-    except (yaml.YAMLError, RecursionError) as error:
-        what = error.reason if isinstance(error, yaml.reader.ReaderError) else "it is nested too deeply"
-        raise ConfigError([f"{name}: not valid YAML: {what}."]) from error
-    if not isinstance(values, dict):
+        read = config_text.read(text)
+    except config_text.NotYaml as error:
+        place = f", line {error.line}" if error.line else ""
+        raise ConfigError([f"{name}{place}: not valid YAML: {error}."]) from error
+    if not isinstance(read.values, dict):
         raise ConfigError([f"{name}: expected settings such as export_folder: /data/export."])
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        lines = dict(_lines(node))
-        problems = [_Problem.of(detail, lines) for detail in error.errors()]
-        problems.sort(key=lambda problem: problem.line)
-        raise ConfigError([f"{name}, {problem.sentence}" for problem in problems]) from error
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys without a word; a setting that is there twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a setting's name must be a word", key.start_mark
-                )
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value} is there twice, keep one", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-Location = tuple[str, ...]
-
-
-def _lines(node: yaml.Node | None, at: Location = ()) -> Iterator[tuple[Location, int]]:
-    """Each setting's place in the file, from 1."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            location = (*at, str(key.value))
-            yield location, key.start_mark.line + 1
-            yield from _lines(value, location)
-
-
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    line: int
-    sentence: str
-
-    @classmethod
-    def of(cls, error: ErrorDetails, lines: dict[Location, int]) -> _Problem:
-        location = tuple(str(part) for part in error["loc"] if part != "[key]")
-        line = max((lines.get(location[:n], 0) for n in range(len(location) + 1)), default=0)
-        setting = ".".join(location) or "settings"
-        place = f"line {line}: " if line else ""
-        return cls(line, f"{place}{setting}: {_end(_expectation(error, location))}")
-
-
-def _expectation(error: ErrorDetails, location: Location) -> str:
-    match error["type"]:
-        case "missing":
-            return "is missing and has no default"
-        case "extra_forbidden":
-            near = difflib.get_close_matches(location[-1], _names(location[:-1]), n=1)
-            return "there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
-        case "value_error":
-            found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
-            return str(error["ctx"]["error"]) + found
-        case "enum" if location[0] == "reasons" and location[-1] not in MOVABLE:
-            return f"there is no such reason to move; these can: {', '.join(sorted(MOVABLE))}"
-        case _:
-            message = error["msg"][0].lower() + error["msg"][1:]
-            return f"{message.removeprefix('input ')}, found {error['input']!r}"
-
-
-def _end(sentence: str) -> str:
-    return sentence if sentence.endswith("?") else sentence + "."
-
-
-def _names(section: Location) -> list[str]:
-    model: type[BaseModel] = Config
-    if section[:1] == ("completeness",):
-        model = Completeness if len(section) == 1 else SentinelSettings
-    elif section[:1] == ("operating_point",):
-        model = OperatingPoint
-    return list(model.model_fields)
+    found = problems(read, Config)
+    if found:
+        raise ConfigError([f"{name}, {problem}" for problem in found])
+    return Config.model_validate(read.values)
 
 
 EXAMPLE = """\
@@ -289,6 +268,10 @@ state_folder: /var/lib/scanlight     # journal, objects and results; on a local 
 listen: 127.0.0.1:8080               # the status page and the API
 
 # metrics_listen: 127.0.0.1:9464     # metrics alone; default: with the page
+# tls: {certificate: /etc/scanlight/page.pem, key: /etc/scanlight/page.key}  # with listen on 0.0.0.0:8443
+# access_token_file: /etc/scanlight/token  # opens page and API; needed with listen on other than 127.0.0.1
+# hosts: [ct1.hospital.example]      # names by which browsers call this machine
+# proxy: {user_header: X-Remote-User}  # a reverse proxy on this machine that knows its users
 # results_folder: /srv/scanlight     # default: results in state_folder
 # model: /etc/scanlight/model.onnx   # an ONNX file or a bundle; default: the one built in
 # engine: auto                       # auto or cpu
