@@ -88,7 +88,8 @@ class Completeness(_Section):
     @model_validator(mode="after")
     def _ordered(self) -> Completeness:
         if self.floor_s > self.ceiling_s:
-            raise ValueError(f"floor_s ({self.floor_s:g}) must not be above ceiling_s ({self.ceiling_s:g})")
+            above = f"must not be above ceiling_s ({self.ceiling_s:g}), found {self.floor_s:g}"
+            raise Wrong([("floor_s", above)])
         return self
 
 

@@ -6,6 +6,7 @@ A secret may have been written where it does not belong, so that what smells of 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,8 +47,11 @@ def problems(text: Text, model: type[BaseModel]) -> list[str]:
             break
         except ValidationError as error:
             details = error.errors()
+        told = {one.setting for one in found}
         for detail in details:
-            found += _of(detail, text.lines, model)
+            # What is missing now was wrong before, and was taken out.
+            if detail["type"] != "missing" or _location(detail) not in told:
+                found += _of(detail, text.lines, model)
         if any(not detail["loc"] for detail in details):
             break
         for detail in details:
@@ -108,7 +112,7 @@ def _expectation(detail: ErrorDetails, location: Location, model: type[BaseModel
         near = nearest(location[-1], _section(model, location[:-1]).model_fields)
         return "there is no such setting" + near
     if kind == "value_error":
-        return f"{context['error']}{_found(value, location)}"
+        return f"{context['error']}{'' if isinstance(value, list) else _found(value, location)}"
     if kind == "literal_error":
         words = re.findall(r"'([^']*)'", str(context["expected"]))
         return expected(words, value, location)
@@ -136,6 +140,8 @@ _EXPECTED = {
 def _expected(kind: str, context: Mapping[str, Any], location: Location, model: type[BaseModel]) -> str:
     if kind in ("model_type", "model_attributes_type"):
         return f"settings of its own ({', '.join(_section(model, location).model_fields)})"
+    if kind == "string_too_short" and context["min_length"] == 1:
+        return "a text"
     return _EXPECTED.get(kind, "another kind of value").format(**context)
 
 
@@ -155,21 +161,25 @@ def _or(words: Sequence[str]) -> str:
 
 
 def _found(value: object, location: Location) -> str:
-    """What was found, as YAML writes it; nothing where that is no one value or may be a secret."""
+    """What was found, as YAML writes it, unless it may be a secret."""
+    return f", found {_shown(value, location)}"
+
+
+def _shown(value: object, location: Location) -> str:
     match value:
-        case bool():
-            return f", found {str(value).lower()}"
-        case None:
-            return ", found nothing"
-        case dict():
-            return ", found settings" if value else ", found nothing"
+        case None | {}:
+            return "nothing" if not value else "settings"
         case list() | tuple():
-            return ", found a list"
+            return "a list"
+        case bool():
+            return str(value).lower()
+        case float() if not math.isfinite(value):
+            return f".{value}"
     text = str(value)
     if any(map(_SECRET_NAME.search, location)) or _SECRET_TEXT.search(text):
-        return ", found something that is not shown here"
-    shown = text if len(text) <= LONGEST else text[:LONGEST] + "…"
-    return f", found {shown!r}" if isinstance(value, str) else f", found {shown}"
+        return "something that is not shown here"
+    text = text if len(text) <= LONGEST else text[:LONGEST] + "…"
+    return repr(text) if isinstance(value, str) else text
 
 
 def _section(model: type[BaseModel], location: Location) -> type[BaseModel]:

@@ -40,6 +40,8 @@ def read(text: str) -> Text:
         line = 0 if error.position is None else text.count("\n", 0, error.position) + 1
         raise NotYaml(line, str(error.reason)) from error
     except yaml.MarkedYAMLError as error:
+        if "<stream end>" in str(error.problem) and error.context_mark is not None:
+            raise NotYaml(error.context_mark.line + 1, "what begins here has no end") from error
         line = 0 if error.problem_mark is None else error.problem_mark.line + 1
         raise NotYaml(line, _without_quotes(error)) from error
     except RecursionError as error:
@@ -85,6 +87,8 @@ def _without_quotes(error: yaml.MarkedYAMLError) -> str:
         return "a text that begins with ! must be in quotes"
     if "anchor" in why:
         return "a text that begins with & must be in quotes"
+    if "another document" in why:
+        return "one document is expected, and --- begins another"
     return re.sub(r" '(?![<\\])[^']{3,}'", "", why)
 
 

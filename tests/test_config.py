@@ -1,8 +1,14 @@
+import re
 from pathlib import Path
 
 import pytest
+from command import scanlight
 
-from appliance.config import EXAMPLE, ConfigError, parse
+from appliance.config import EXAMPLE, ConfigError, load, parse
+
+ROOT = Path(__file__).parent / "config" / "wrong"
+WRONG = sorted(ROOT.glob("*.yaml"))
+"""Each with the sentences that it is told, in its last lines."""
 
 THREE_LINES = "export_folder: /srv/ct\nstate_folder: /var/lib/scanlight\nlisten: 127.0.0.1:8080\n"
 
@@ -28,45 +34,44 @@ def test_the_example_is_valid_and_shows_every_setting_with_its_default() -> None
         assert f"{name}:" in EXAMPLE, name
 
 
-def test_all_errors_come_at_once_with_their_lines() -> None:
-    found = problems("export_foldr: /srv/ct\nstate_folder: here\nlisten: localhost\nworkers: many\n")
-    assert found == [
-        "site.yaml, export_folder: is missing and has no default.",
-        "site.yaml, line 1: export_foldr: there is no such setting; did you mean export_folder?",
-        "site.yaml, line 2: state_folder: must be an absolute path, found 'here'.",
-        "site.yaml, line 3: listen: must be an address and a port, such as 127.0.0.1:8080,"
-        " found 'localhost'.",
-        "site.yaml, line 4: workers: should be a valid integer, found 'many'.",
+@pytest.mark.parametrize("file", WRONG, ids=lambda file: file.stem)
+def test_each_mistake_is_told_with_its_line_and_what_is_expected(file: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(file)
+    expected = [line.removeprefix("#> ") for line in file.read_text().splitlines() if line.startswith("#> ")]
+    assert expected
+    assert [told.removeprefix(str(file)).lstrip(":, ") for told in raised.value.problems] == expected
+
+
+def test_the_check_prints_them_all_and_no_secret() -> None:
+    for name in (
+        "many_at_once",
+        "token_in_another_setting",
+        "token_in_a_section",
+        "token_in_the_file",
+        "a_tag",
+    ):
+        file = ROOT / f"{name}.yaml"
+        done = scanlight("config", "check", file)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.count("\n") == file.read_text().count("#> ")
+        assert not re.search("correct|battery|9f8e7d", done.stderr)
+
+
+def test_what_is_no_text_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_bytes(b"export_folder: \xff\n")
+    with pytest.raises(ConfigError, match="cannot be read: it is not UTF-8 text"):
+        load(file)
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        load(tmp_path)
+    assert problems("workers: 1\nlog_level: \x07") == [
+        "site.yaml, line 2: not valid YAML: special characters are not allowed."
     ]
-
-
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ("completeness: {floor_s: 40}", "floor_s (40) must not be above ceiling_s (30)"),
-        ("completeness: {flor_s: 1}", "did you mean floor_s?"),
-        ("reasons: {missing_slice: skipped}", "missing_slice cannot be moved"),
-        ("reasons: {gantry_tilt: failed}", "can be skipped or not_analysed, not failed"),
-        ("reasons: {tilt: skipped}", "these can: contrast, gantry_tilt"),
-        ("results_folder: /srv/ct/results", "results_folder must not lie in export_folder"),
-        ("operating_point: {value: 0.3}", "operating_point.reason: is missing"),
-        ("operating_point: {value: 1.3, reason: because}", "less than 1, found 1.3"),
-        ("workers: 1\nworkers: 2", "workers is there twice"),
-        ("tries: yes", "tries: should be a valid integer, found True"),
-        ("reasons: {missing_slice: skipped, gantry_tilt: failed}", "not failed; missing_slice cannot"),
-        ("? [a, b]\n: 1", "a setting's name must be a word"),
-        ("log_level: \x07", "not valid YAML"),
-        ("reasons: " + "{a: " * 2000, "not valid YAML"),
-        ("listen: [", "not valid YAML"),
-        ("- 1", "not valid YAML"),
-        ("completeness: {sentinel: {glob: x, scope: room}}", "'folder' or 'study'"),
-        ("known_answer_interval_s: 7200", "less than or equal to 3600"),
-        ("rescan_s: .inf", "rescan_s"),
-    ],
-)
-def test_each_error_says_what_is_expected(line: str, says: str) -> None:
-    text = THREE_LINES + line if not line.startswith("listen") else THREE_LINES[:-23] + line
-    assert says in "\n".join(problems(text))
+    assert problems("reasons: " + "{a: " * 2000) == ["site.yaml: not valid YAML: it is nested too deeply."]
+    assert problems("workers: " + "9" * 5000) == [
+        "site.yaml, line 1: not valid YAML: a value that looks like a number or a date is none: quote it."
+    ]
 
 
 def test_an_empty_file_is_told_what_to_hold() -> None:
