@@ -32,6 +32,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ),
     ("list",): Command("appliance.commands.journal:list_series", "List what a daemon has seen."),
     ("show",): Command("appliance.commands.journal:show", "Show a series with all its revisions."),
+    ("link",): Command("appliance.commands.link:link", "Print the link that opens the page on a screen."),
     ("retry",): Command("appliance.commands.retry:retry", "Have series read once more."),
     ("rebuild",): Command(
         "appliance.commands.rebuild:rebuild", "Make a new journal in place of a damaged one."

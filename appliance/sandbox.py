@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
+from appliance.addresses import is_loopback, split
 from appliance.config import Config
 
 STATE: Final = Path("/var/lib/scanlight")
@@ -21,7 +21,8 @@ TEMPORARY: Final = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 
 def drop_in(config: Config) -> str:
     """A drop-in for scanlight.service with what this configuration needs; links are followed."""
-    read = (config.export_folder, *([config.model] if config.model else []))
+    tls = (config.tls.certificate, config.tls.key) if config.tls else ()
+    read = (config.export_folder, *(path for path in (config.model, config.access_token_file, *tls) if path))
     written = (config.state_folder, config.results)
     lines = ["# What the configuration asks for. Made by install.sh: change the configuration instead."]
     lines.append("[Service]")
@@ -36,7 +37,9 @@ def drop_in(config: Config) -> str:
         if not _below(path, open_):
             open_.append(path)
             lines.append(f"ReadWritePaths={_quoted(path)}")
-    if not all(_is_loopback(address) for address in (config.listen, config.metrics_listen) if address):
+    if not all(
+        is_loopback(split(address)[0]) for address in (config.listen, config.metrics_listen) if address
+    ):
         lines.append("IPAddressAllow=any")
     return "\n".join(lines) + "\n"
 
@@ -51,11 +54,3 @@ def _quoted(path: Path) -> str:
     if re.fullmatch(r"[\w/.%+@:-]+", text, re.ASCII):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

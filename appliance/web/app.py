@@ -8,9 +8,8 @@ a pool of threads would only add a lock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +28,8 @@ from appliance.journal import Event, JournalReader
 from appliance.light import FAULTS
 from appliance.metrics import registry
 from appliance.reasons import RULES
+from appliance.web.access import Access, Door
+from appliance.web.assets import asset
 from appliance.web.guard import Guard
 from appliance.web.status import Observer, status, why_not_alive, why_not_ready
 
@@ -74,14 +75,15 @@ def create_app(
     journal: Path,
     died: Callable[[BaseException], None],
     *,
+    access: Access | None = None,
     command: Callable[[Command], None] | None = None,
     heartbeat_limit_s: float = 10,
 ) -> Starlette:
     """The page, the API and `/metrics`.
 
     `board` is where the main loop publishes its facts; without a new publication for `heartbeat_limit_s` the
-    loop counts as stalled. `died` is told what ended a task behind the requests. With a `command`, people may
-    also ask for something: that is for the control socket.
+    loop counts as stalled. `died` is told what ended a task behind the requests. With `access`, only whom it
+    lets in is answered. With a `command`, people may also ask for something: that is for the control socket.
     """
     observer = Observer(board, heartbeat_limit_s)
     reader = _Journal(journal)
@@ -128,7 +130,7 @@ def create_app(
     return _application(
         [
             *([Route("/api/retry", api_retry, methods=["POST"])] if command else []),
-            *(Route(path, _static(name, media_type)) for path, (name, media_type) in STATIC.items()),
+            *(Route(path, asset(name, media_type)) for path, (name, media_type) in STATIC.items()),
             Route("/api/status", api_status),
             Route("/api/series", api_series),
             Route("/api/codes", _codes),
@@ -139,6 +141,7 @@ def create_app(
         observer,
         reader,
         died,
+        [Middleware(Door, access)] if access else [],
     )
 
 
@@ -158,7 +161,11 @@ def create_metrics_app(
 
 
 def _application(
-    routes: list[Route], observer: Observer, reader: _Journal, died: Callable[[BaseException], None]
+    routes: list[Route],
+    observer: Observer,
+    reader: _Journal,
+    died: Callable[[BaseException], None],
+    door: Sequence[Middleware] = (),
 ) -> Starlette:
     async def look_often() -> None:
         try:
@@ -178,7 +185,7 @@ def _application(
             await looking
         reader.close()
 
-    app = Starlette(routes=routes, middleware=[Middleware(Guard)], lifespan=lifespan)
+    app = Starlette(routes=routes, middleware=[Middleware(Guard), *door], lifespan=lifespan)
     # A redirect would echo the address that was asked for.
     app.router.redirect_slashes = False
     return app
@@ -200,15 +207,6 @@ async def _codes(request: Request) -> Response:
 
 def _probe(why: list[str]) -> Response:
     return JSONResponse({"ok": not why, "why": why}, 503 if why else 200)
-
-
-def _static(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
-    content = files("appliance.web").joinpath("static", name).read_bytes()
-
-    async def serve(request: Request) -> Response:
-        return Response(content, media_type=media_type)
-
-    return serve
 
 
 def _scrape(metrics: CollectorRegistry) -> Callable[[Request], Awaitable[Response]]:

@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from appliance.control import short_path
+from appliance.web.certificate import Certificate
 
 
 class WebError(Exception):
@@ -30,12 +31,14 @@ class _Server(uvicorn.Server):
 
 
 class WebServer:
-    """Serves an application on a listening socket, in a thread of its own.
+    """Serves an application on a listening socket, in a thread of its own; with a certificate over TLS.
 
     A server that ends by itself raises in its thread.
     """
 
-    def __init__(self, app: ASGIApp, listening: socket.socket) -> None:
+    def __init__(
+        self, app: ASGIApp, listening: socket.socket, certificate: Certificate | None = None
+    ) -> None:
         self._socket = listening
         # The log of requests would hold addresses, and with them UIDs.
         config = uvicorn.Config(
@@ -50,6 +53,7 @@ class WebServer:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=1,
+            ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
         )
         self._server = _Server(config)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)

@@ -1,0 +1,48 @@
+// The token is in the fragment of the link, which is sent to nobody. It is taken out of the address at once, so
+// that it stays in no history and on no screen, and posted for a cookie.
+
+const token = location.hash.slice(1);
+const MINUTE_S = 60;
+
+function say(word, line) {
+  document.getElementById("word").textContent = word;
+  document.getElementById("line").textContent = line;
+}
+
+async function enter() {
+  history.replaceState(null, "", "/enter");
+  say("Opening …", "");
+  const answer = await fetch("/api/enter", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-Scanlight": "1" },
+    body: JSON.stringify({ token }),
+  });
+  if (answer.ok) {
+    location.replace("/");
+  } else if (answer.status === 429) {
+    const seconds = Number(answer.headers.get("Retry-After")) || MINUTE_S;
+    say("Wait a moment.", `There were wrong links: this one is tried again in ${seconds} s.`);
+    setTimeout(tryAgain, seconds * 1000);
+  } else if (answer.status === 401) {
+    say("This link is not valid any more.", "Call IT: the command scanlight link on the appliance prints the new one.");
+  } else {
+    const { error } = await answer.json().catch(() => ({ error: "" }));
+    say("Scanlight does not open.", `Call IT. ${error}`);
+  }
+}
+
+function tryAgain() {
+  enter().catch(() => {
+    say("Scanlight does not answer.", "It is tried again in a moment; if it stays so, call IT.");
+    setTimeout(tryAgain, 5000);
+  });
+}
+
+// A browser that follows a link of another site does not show its cookie the first time: ask once more from here.
+async function comeBack() {
+  const answer = await fetch("/api/status");
+  if (answer.ok) location.replace("/");
+}
+
+if (token) tryAgain();
+else comeBack().catch(() => {});
