@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from appliance import logs
+from appliance.addresses import split
 from appliance.clock import utc_now
 from appliance.config import Config
 from appliance.control import Command, Retry
@@ -49,7 +50,9 @@ from appliance.records import Slice, SlicePlan
 from appliance.service import ServiceManager
 from appliance.state_disk import GivenUp, StateDisk
 from appliance.state_folder import StateFolder
+from appliance.web.access import Access
 from appliance.web.app import create_app, create_metrics_app
+from appliance.web.certificate import Certificate
 from appliance.web.server import WebServer, tcp, unix
 from engines.bundle import ModelFile
 from engines.protocol import Engine
@@ -109,7 +112,7 @@ class Daemon:
     ) -> None:
         """Takes the state folder and binds the addresses.
 
-        Raises StateFolderError, JournalError, WebError, or WrongModel.
+        Raises StateFolderError, JournalError, TokenError, CertificateError, WebError, or WrongModel.
         """
         self._config = config
         self._model = ModelInUse(model.spec, model.digest, None)
@@ -204,9 +207,12 @@ class Daemon:
         """The page, the metrics where they have an address of their own, and the socket for commands."""
         board, journal = self._board, self._state.journal
         died = partial(self._thread_died, "web")
-        servers = [WebServer(create_app(board, journal, died), tcp(*_split(self._config.listen)))]
+        access, tls = Access.of(self._config), self._config.tls
+        certificate = None if tls is None else Certificate(tls.certificate, tls.key)
+        page = create_app(board, journal, died, access=access)
+        servers = [WebServer(page, tcp(*split(self._config.listen)), certificate)]
         if self._config.metrics_listen not in (None, self._config.listen):
-            listening = tcp(*_split(self._config.metrics_listen))
+            listening = tcp(*split(self._config.metrics_listen))
             servers.append(WebServer(create_metrics_app(board, journal, died), listening))
         control = create_app(board, journal, died, command=self._messages.put)
         servers.append(WebServer(control, unix(self._state.control)))
@@ -501,8 +507,3 @@ def _polls(config: Config) -> bool:
         return folder.mount_of(config.export_folder).is_network
     except (folder.FolderDown, OSError):
         return False
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)

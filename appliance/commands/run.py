@@ -9,16 +9,28 @@ from typing import Annotated
 import typer
 
 from appliance import logs
+from appliance.access_token import TokenError
 from appliance.config import DEFAULT_CONFIG, Config, ConfigError, load
 from appliance.daemon import Daemon, EngineHung
 from appliance.journal import JournalError
 from appliance.reading import WrongModel
 from appliance.state_folder import StateFolderError
+from appliance.web.certificate import CertificateError
 from appliance.web.server import WebError
 from engines.bundle import BundleError, default_model, load_model
 from engines.protocol import EngineError
 from engines.runner import open_engine
 
+REFUSALS = (
+    BundleError,
+    CertificateError,
+    EngineError,
+    JournalError,
+    StateFolderError,
+    TokenError,
+    WebError,
+    WrongModel,
+)
 CANNOT_START = 2
 CRASHED = 70
 
@@ -46,7 +58,7 @@ def run(
         for problem in error.problems:
             typer.echo(problem, err=True)
         raise typer.Exit(CANNOT_START) from None
-    except (BundleError, EngineError, JournalError, StateFolderError, WebError, WrongModel) as error:
+    except REFUSALS as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(CANNOT_START) from None
     try:
