@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from appliance.journal import Mark
+
 ANSWER_S = 30.0
 
 
@@ -27,7 +29,21 @@ class Retry:
     done: Future[int] = field(default_factory=Future)
 
 
-Command = Retry
+@dataclass(frozen=True, slots=True, eq=False)
+class MarkStudy:
+    """Somebody did something about a study, for the findings up to the one with the id `upto`.
+
+    `done` ends with how many findings it changed.
+    """
+
+    study: int
+    action: Mark
+    name: str
+    upto: int | None = None
+    done: Future[int] = field(default_factory=Future)
+
+
+Command = Retry | MarkStudy
 
 
 class NoDaemon(Exception):

@@ -8,6 +8,7 @@ facts on the board, and in the journal.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import queue
@@ -19,14 +20,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 
 from appliance import logs
 from appliance.addresses import split
+from appliance.audit import AuditLog, difference
 from appliance.clock import utc_now
 from appliance.config import Config
-from appliance.control import Command, Retry
+from appliance.control import Command, MarkStudy, Retry
 from appliance.delivery.courier import Courier, DeliveriesOpen
 from appliance.facts import Board, Facts, ModelFacts
 from appliance.faults import reach
@@ -48,6 +51,7 @@ from appliance.reading import ModelInUse, Rules, rules_for
 from appliance.recorder import Recorder
 from appliance.records import Slice, SlicePlan
 from appliance.service import ServiceManager
+from appliance.shown import shown
 from appliance.state_disk import GivenUp, StateDisk
 from appliance.state_folder import StateFolder
 from appliance.web.access import Access
@@ -137,6 +141,8 @@ class Daemon:
             )
         self._disk = StateDisk()
         self._journal = Journal(self._state.journal, self._disk)
+        self._audit = AuditLog(self._state.audit, self._disk)
+        self._journal.number_audit_after(self._audit.last)
         self._journal_reader = JournalReader(self._state.journal)
         self._watch_reader = JournalReader(self._state.journal)
         self._counts = self._journal_reader.counts()
@@ -195,6 +201,7 @@ class Daemon:
             self._reader.submit,
             self._series_ended,
             self._watch.look,
+            partial(shown, label=config.label),
             export_folder=config.export_folder,
             sentinel=sentinel,
             tries=config.tries,
@@ -239,6 +246,7 @@ class Daemon:
         for server in self._servers:
             server.start()
         self._journal.abandon_tries()
+        self._note_start()
         self._pool.warm()
         for thread in (self._reader, self._courier, self._watch):
             thread.start()
@@ -246,6 +254,19 @@ class Daemon:
             self._loop()
         self._stop()
         logs.event("stopped")
+
+    def _note_start(self) -> None:
+        """What is another than at the last start goes into the audit log."""
+        now = {
+            "configuration": json.dumps(self._config.model_dump(mode="json"), sort_keys=True),
+            "model": f"{self._model.spec.name} {self._model.spec.version} {self._model.digest}",
+            "version": version("scanlight"),
+        }
+        before = {key: self._journal.meta(key) for key in now}
+        for key, value in now.items():
+            if value != before[key]:
+                self._journal.note_audit(f"{key}_changed", changed=difference(before[key], value))
+                self._journal.set_meta(key, value)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
@@ -285,6 +306,7 @@ class Daemon:
         with contextlib.suppress(GivenUp):
             self._recorder.flush()
             self._journal.return_tries()
+            self._audit.follow(self._journal)
         self._journal.close()
 
     def _loop(self) -> None:
@@ -341,9 +363,17 @@ class Daemon:
             case Retry(subjects, done):
                 done.set_result(self._journal.try_again(subjects, utc_now()))
                 logs.event("retry_asked", series=len(subjects))
+            case MarkStudy():
+                self._mark(message)
             case ThreadDied():
                 logs.crash("thread_died", message.error, thread=message.name)
                 raise message.error
+
+    def _mark(self, asked: MarkStudy) -> None:
+        changed = self._journal.mark(asked.study, asked.action, asked.name, asked.upto)
+        logs.event("study_marked", action=asked.action, findings=changed)
+        self._recount()
+        asked.done.set_result(changed)
 
     def _watch_told(self, message: FilesSeen | OddSeen | SentinelSeen | Scanned) -> None:
         match message:
@@ -401,13 +431,17 @@ class Daemon:
 
     def _series_ended(self) -> None:
         """The light changes before the result is delivered."""
+        self._recount()
+        self._courier.wake()
+
+    def _recount(self) -> None:
         self._counts = self._journal_reader.counts()
         self._board.facts = self._facts()
-        self._courier.wake()
 
     def _housekeep(self) -> None:
         self._recorder.flush()
         self._keeper.housekeep()
+        self._audit.follow(self._journal)
         scanned = self._scanned
         looked = (
             scanned is not None and scanned.down is None and not scanned.unreadable and not len(self._desk)
@@ -460,6 +494,8 @@ class Daemon:
             suspect=counts.suspect,
             not_analysed=counts.not_analysed,
             failed=counts.failed,
+            newest_alarm=counts.newest_alarm,
+            lamp="off",
             in_progress=self._keeper.in_progress(self._reader.at_job),
             queue_depth=self._keeper.queue_depth(),
             oldest_pending_s=now - min(pending) if pending else 0.0,

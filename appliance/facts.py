@@ -12,16 +12,23 @@ from engines.protocol import EngineIdentity
 from engines.spec import IntendedUse
 
 Stage = Literal["receiving", "waiting", "reading", "provisional"]
+LampState = Literal["off", "ok", "failing"]
 
 
 @dataclass(frozen=True, slots=True)
 class InProgress:
-    """A series in flight: `seen` slices so far; `provisional` is read without a flag and waiting for more."""
+    """A series in flight: `seen` slices so far; `provisional` is read without a flag and waiting for more.
+
+    `study` is the study's number in the journal, `label` what may be shown of it.
+    """
 
     series_uid: str
     seen: int
     stage: Stage
     since: str
+    study: int = 0
+    station: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,8 @@ class Facts:
     `heartbeat` is the monotonic time at which the main loop published this, so that a reader can tell a
     loop that moves from one that hangs. Ages and `known_answer_ok` are None until the first time, and late
     when they pass their limit. `faults` are codes of operations that fail now, such as writing a result.
-    `suspect` counts studies, `not_analysed` and `failed` series that nobody has looked at.
+    `suspect` counts studies, `not_analysed` and `failed` series that nobody has looked at; `newest_alarm` is
+    the newest finding among those that flagged, 0 for none.
     """
 
     heartbeat: float
@@ -65,6 +73,8 @@ class Facts:
     suspect: int
     not_analysed: int
     failed: int
+    newest_alarm: int
+    lamp: LampState
     in_progress: tuple[InProgress, ...]
     queue_depth: dict[str, int]
     oldest_pending_s: float

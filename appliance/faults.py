@@ -37,6 +37,7 @@ POINTS: Final = (
     "heatmap.stored",
     "finding.stored",
     "finding.recorded",
+    "audit.written",
     "delivery.begun",
     "delivery.placed",
     "delivery.settled",

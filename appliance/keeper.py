@@ -45,6 +45,7 @@ from appliance.reading import ModelInUse, Reading, Rules, engine_failed, failed,
 from appliance.reasons import Outcome, Reason
 from appliance.recorder import LONGEST_DELAY_S, Recorder, is_current
 from appliance.records import Arrival, Problem, Slice
+from appliance.shown import Shown
 from engines.protocol import EngineError
 
 SENTINELS_KEPT = 1000
@@ -66,7 +67,7 @@ FILES_GONE = Problem(
 
 class Keeper:
     """`submit` hands a job to the engine thread, `changed` is called when a series ended, and `look` asks for
-    a look at the export folder, of which `looked` is to tell.
+    a look at the export folder, of which `looked` is to tell. `show` says what is kept of a series' origin.
 
     `progress` is called between the parts of a long step, such as many series that end together.
     """
@@ -82,6 +83,7 @@ class Keeper:
         submit: Callable[[Job], None],
         changed: Callable[[], None],
         look: Callable[[], None],
+        show: Callable[[Slice], Shown],
         *,
         export_folder: Path,
         sentinel: Sentinel | None,
@@ -97,6 +99,7 @@ class Keeper:
         self._submit = submit
         self._changed = changed
         self._look = look
+        self.show = show
         self._export_folder = export_folder
         self._sentinel = sentinel
         self._tries = tries
@@ -126,7 +129,7 @@ class Keeper:
             return
         one = self._series.get(header.series_uid)
         if one is None:
-            row = self._journal.series(header.series_uid, header.study_uid)
+            row = self._journal.series(header.series_uid, header.study_uid, shown=self.show(taken.slice))
             reach("series.seen")
             life = Life.begin(taken.seen_at)
             if row.ended:
@@ -279,7 +282,15 @@ class Keeper:
     def in_progress(self, at_job: int | None) -> tuple[InProgress, ...]:
         """The series in flight, while the engine is at the job of this number."""
         return tuple(
-            InProgress(one.row.subject, len(one.slices), one.stage(at_job), one.row.first_seen_at)
+            InProgress(
+                one.row.subject,
+                len(one.slices),
+                one.stage(at_job),
+                one.row.first_seen_at,
+                one.row.study,
+                one.row.station,
+                one.row.label,
+            )
             for one in self._series.values()
         )
 
@@ -456,7 +467,7 @@ class Keeper:
         """A file from before the installation: its series is skipped, unless something new came of it."""
         header = one.header
         # Ended from the start: a restart would miss the files of one that is in flight.
-        row = self._journal.series(header.series_uid, header.study_uid, ended=True)
+        row = self._journal.series(header.series_uid, header.study_uid, shown=self.show(one), ended=True)
         self._recorder.note_file(one.arrival, "before_installation", row.id)
         if not row.ended or self._journal.current(row.id) is not None:
             return

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from appliance import durable
+from appliance.audit import AuditDamaged, AuditLog, entries
 from appliance.clock import utc_now, utc_text
 from appliance.config import Config
 from appliance.delivery import results_folder
@@ -35,11 +36,13 @@ from appliance.journal import (
     JournalDamaged,
     JournalError,
     KnownFile,
+    Mark,
     is_blank,
     is_damage,
 )
 from appliance.reasons import Reason
 from appliance.records import Arrival, Slice, SlicePlan
+from appliance.shown import Shown, shown
 from appliance.state_disk import StateDisk
 from appliance.state_folder import StateFolder
 
@@ -105,6 +108,7 @@ def rebuild(
         with closing(Journal(made)) as journal:
             journal.set_meta("created_at", utc_text(installed_at))
             current = take_findings(config, journal, rebuilt, progress)
+            _take_marks(state.audit, journal, rebuilt)
             _take_files(config, journal, current, installed_at, rebuilt, progress)
             if not accept_folder and not rebuilt.seen and any(one.slices for one in current.values()):
                 raise folder.FolderDown(
@@ -192,6 +196,33 @@ def take_findings(
     return current
 
 
+def _take_marks(audit: Path, journal: Journal, rebuilt: Rebuilt) -> None:
+    """What people acknowledged and saw, as far as the audit log tells."""
+    standing: dict[str, tuple[Mark, str, str]] = {}
+    try:
+        for entry in entries(audit):
+            match entry:
+                case {"event": Mark.ACKNOWLEDGED | Mark.SEEN, "name": name, "at": at, "findings": keys}:
+                    standing |= dict.fromkeys(keys, (Mark(entry["event"]), name, at))
+                case {"event": Mark.TAKEN_BACK | Mark.UNSEEN, "findings": keys}:
+                    for key in keys:
+                        standing.pop(key, None)
+    except FileNotFoundError:
+        pass
+    except AuditDamaged:
+        # What comes before the damage is chained, and so it counts.
+        rebuilt.unreadable.append(audit)
+    marks: dict[tuple[Mark, str, str], list[str]] = defaultdict(list)
+    for key, mark in standing.items():
+        marks[mark].append(key)
+    for (action, name, at), keys in sorted(marks.items(), key=lambda one: one[0][2]):
+        journal.mark_again(action, name, at, keys)
+    journal.drop_audit()
+    with closing(AuditLog(audit, StateDisk())) as log:
+        journal.number_audit_after(log.last)
+    journal.note_audit("journal_rebuilt", series=rebuilt.series, revisions=rebuilt.revisions)
+
+
 def _scored(record: SeriesRecord) -> Iterator[Event]:
     if record.completed_by is not None:
         yield Event("completed", record.completed_by)
@@ -237,10 +268,11 @@ def _moment(record: SeriesRecord) -> str:
 
 @dataclass(slots=True)
 class _Found:
-    """The files of one subject; `slices` counts its instances."""
+    """The files of one subject, and its instances."""
 
     files: list[Arrival] = field(default_factory=list)
     instances: set[str] = field(default_factory=set)
+    shown: Shown | None = None
 
 
 def _take_files(
@@ -262,6 +294,7 @@ def _take_files(
             match result:
                 case Slice(header=header):
                     series[header.series_uid].files.append(one)
+                    series[header.series_uid].shown = shown(result, config.label)
                     series[header.series_uid].instances.add(header.sop_instance_uid)
                 case NotDicom():
                     others.append(KnownFile(str(one.path), one.identity, "other", None))
@@ -272,6 +305,8 @@ def _take_files(
         record = current.get((subject, 1))
         if record is not None and _is_all_of_it(record, found):
             row = journal.series(subject, record.study_uid)
+            if found.shown is not None:
+                journal.show_as(row.id, found.shown)
             kind = "slice" if found.instances else "unreadable"
             others += [KnownFile(str(one.path), one.identity, kind, row.id) for one in found.files]
             rebuilt.files += len(found.files)

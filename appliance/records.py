@@ -121,6 +121,18 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What tells people one series from another; no reading depends on it.
+
+    StationName (0008,1010), AccessionNumber (0008,0050), SeriesNumber (0020,0011). Absent is blank or None.
+    """
+
+    station: str = ""
+    accession: str = ""
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LungSection:
     """The lung found in one slice: its area, and its bounds in mm from the image centre.
 
@@ -173,6 +185,7 @@ class Slice:
     native: Int16 | None = None
     problem: Problem | None = None
     parse_ms: float = 0.0
+    origin: Origin = Origin()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,21 @@ class StateFolderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StateFolder:
-    """The paths in it: `lock journal.db control.sock objects/ results/ engine-cache/`."""
+    """The paths in it: `lock journal.db audit.log control.sock objects/ results/ engine-cache/ previews/`."""
 
     path: Path
 
     @property
     def journal(self) -> Path:
         return self.path / "journal.db"
+
+    @property
+    def audit(self) -> Path:
+        return self.path / "audit.log"
+
+    @property
+    def previews(self) -> Path:
+        return self.path / "previews"
 
     @property
     def objects(self) -> Path:
@@ -50,10 +58,10 @@ class StateFolder:
                     f"The state folder {self.path} is on a network file system, where locks and fsync"
                     " cannot be trusted: name a folder on a local disk."
                 )
-            for folder in (self.objects, self.engine_cache, self.known_answers, results):
+            for folder in (self.objects, self.engine_cache, self.known_answers, self.previews, results):
                 durable.make_folder(folder)
             lock = self.lock()
-            for folder in (self.objects, self.known_answers, results):
+            for folder in (self.objects, self.known_answers, self.previews, results):
                 durable.sweep(folder)
         except OSError as error:
             raise _unusable(self.path, error) from error

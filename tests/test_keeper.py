@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pydicom
@@ -26,6 +27,7 @@ from appliance.reading import ModelInUse, Reading, rules_for
 from appliance.reasons import Outcome
 from appliance.recorder import Recorder
 from appliance.records import SlicePlan
+from appliance.shown import shown
 from appliance.state_disk import StateDisk
 from engines.bundle import default_model, load_model
 
@@ -57,6 +59,7 @@ class Room:
             self.jobs.append,
             lambda: None,
             lambda: self.looks.append(time.monotonic()),
+            partial(shown, label="accession_end"),
             export_folder=self.export,
             sentinel=Sentinel("*.done"),
             tries=3,

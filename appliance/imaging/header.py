@@ -21,13 +21,14 @@ from appliance.imaging.elements import (
     read_usual,
 )
 from appliance.reasons import Reason
-from appliance.records import Header, Problem, Triple
+from appliance.records import Header, Origin, Problem, Triple
 
 _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE, _MODALITY = 0x00080008, 0x00080016, 0x00080018, 0x00080060
 _STUDY_DATE, _PATIENT_NAME, _PATIENT_ID, _PATIENT_ISSUER = 0x00080020, 0x00100010, 0x00100020, 0x00100021
 _BIRTH_DATE, _AGE = 0x00100030, 0x00101010
 _CONTRAST, _THICKNESS, _KVP, _KERNEL = 0x00180010, 0x00180050, 0x00180060, 0x00181210
 _STUDY, _SERIES, _ACQUISITION = 0x0020000D, 0x0020000E, 0x00200012
+_STATION, _ACCESSION, _SERIES_NUMBER = 0x00081010, 0x00080050, 0x00200011
 _POSITION, _ORIENTATION = 0x00200032, 0x00200037
 _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS = 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011
 _SPACING, _BITS_ALLOCATED, _BITS_STORED, _HIGH_BIT = 0x00280030, 0x00280100, 0x00280101, 0x00280102
@@ -39,7 +40,8 @@ _PATIENT = (_PATIENT_ID, _PATIENT_ISSUER, _PATIENT_NAME, _BIRTH_DATE)
 _SCAN = (_STUDY_DATE, _AGE, _CONTRAST, _THICKNESS, _KVP, _KERNEL, _ACQUISITION, _POSITION, _ORIENTATION)
 _IMAGE = (_SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _SPACING, _BITS_ALLOCATED, _BITS_STORED)
 _MEANING = (_HIGH_BIT, _SIGNED, _PADDING, _PADDING_LIMIT, _INTERCEPT, _SLOPE, _RESCALE_TYPE)
-_USED: Final = frozenset((*_IDENTITY, *_PATIENT, *_SCAN, *_IMAGE, *_MEANING))
+_ORIGIN = (_STATION, _ACCESSION, _SERIES_NUMBER)
+_USED: Final = frozenset((*_IDENTITY, *_PATIENT, *_SCAN, *_IMAGE, *_MEANING, *_ORIGIN))
 
 _COUNTS: Final = ((0x0025, "GEMS_SERS_01", 0x07), (0x07A1, "ELSCINT1", 0x02))
 """Private elements that carry the number of images in the series: (group, creator, element in its block)."""
@@ -76,6 +78,7 @@ class Instance(NamedTuple):
     header: Header
     pixels: PixelElement | None
     high_bit: int
+    origin: Origin
 
 
 def read_header(file: BinaryIO) -> Instance:
@@ -181,7 +184,17 @@ def instance(data: DataSet) -> Instance:
         images_in_series=_images_in_series(values, integer(_FRAMES)),
         has_pixels=data.pixels is not None,
     )
-    return Instance(header, data.pixels, bits_stored - 1 if high_bit is None else high_bit)
+    station, accession = (_legible(values.stored(tag)) for tag in (_STATION, _ACCESSION))
+    origin = Origin(station, accession, integer(_SERIES_NUMBER))
+    return Instance(header, data.pixels, bits_stored - 1 if high_bit is None else high_bit, origin)
+
+
+def _legible(stored: bytes) -> str:
+    """A text for people, whatever its character set: nothing is decided by it."""
+    try:
+        return stored.decode().strip()
+    except UnicodeDecodeError:
+        return stored.decode("latin-1").strip()
 
 
 def _patient(values: Values) -> str:

@@ -62,7 +62,7 @@ class Hounsfield(NamedTuple):
 
 def check(instance: Instance) -> PixelElement:
     """The pixel element of an instance whose pixels can mean Hounsfield units; raises PixelsRefused."""
-    header, pixels, _ = instance
+    header, pixels = instance.header, instance.pixels
     unsupported = _unsupported(instance)
     if pixels is None:
         raise PixelsRefused(Reason.NO_PIXELS, "The object carries no Pixel Data: export it again.")
@@ -97,7 +97,7 @@ def check_field(header: Header) -> None:
 
 
 def _unsupported(instance: Instance) -> str | None:
-    header, pixels, high_bit = instance
+    header, pixels, high_bit = instance.header, instance.pixels, instance.high_bit
     if header.frames > 1:
         return (
             f"An Enhanced (multi-frame) CT object of {header.frames} frames is not read: export the series as"

@@ -64,6 +64,7 @@ def read_slice(path: Path, plan: SlicePlan) -> Slice:
             arrival=Arrival.of(path, status),
             header=instance.header,
             content_sha256=_content(instance.header, None),
+            origin=instance.origin,
         )
         if plan.pixels:
             try:

@@ -24,7 +24,7 @@ ZEROS = np.zeros((4, 6), int)
 
 def seen(found: Instance) -> tuple[object, ...]:
     place = found.pixels and (found.pixels.name, found.pixels.offset, found.pixels.length)
-    return found.header, found.high_bit, place
+    return found.header, found.origin, found.high_bit, place
 
 
 def rich(syntax: str = pydicom.uid.ExplicitVRLittleEndian) -> bytes:

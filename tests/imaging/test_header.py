@@ -13,6 +13,7 @@ from synthetic import ct
 
 from appliance.imaging.header import Instance, NotDicom, Unreadable, claims_to_be_dicom, read_header
 from appliance.reasons import Reason
+from appliance.records import Origin
 
 
 def parse(**values: Any) -> Instance:
@@ -22,8 +23,17 @@ def parse(**values: Any) -> Instance:
     return read_header(file)
 
 
+def test_what_people_tell_a_series_by_is_no_part_of_the_header() -> None:
+    known = parse(
+        StationName="Säule 1", SpecificCharacterSet="ISO_IR 100", AccessionNumber="A-12", SeriesNumber=3
+    )
+    assert known.origin == Origin("Säule 1", "A-12", 3)
+    assert known.header == parse().header
+    assert parse(StationName=None, AccessionNumber=None, SeriesNumber="").origin == Origin()
+
+
 def test_a_header_holds_what_a_reading_uses() -> None:
-    header, pixels, high_bit = parse(position=(-10.5, 2, 100.25), spacing=(0.75, 0.5))
+    header, pixels, high_bit, _ = parse(position=(-10.5, 2, 100.25), spacing=(0.75, 0.5))
     assert (header.series_uid, header.study_uid, header.sop_instance_uid) == ("1.2.3.4", "1.2.3", "1.2.3.1")
     assert header.sop_class_uid == pydicom.uid.CTImageStorage
     assert header.image_type == ("ORIGINAL", "PRIMARY", "AXIAL")

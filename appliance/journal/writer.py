@@ -1,209 +1,66 @@
-"""The journal: what was done. SQLite, one writing connection behind a lock; readers open read-only ones.
+"""The one writer of the journal.
 
-The export folder is the truth of what arrived, this the truth of what was done with it. Every write is one
-transaction, with synchronous=FULL in WAL mode: once `record` returns, the finding survives a power cut
-(https://sqlite.org/pragma.html#pragma_synchronous). No other I/O happens inside a transaction.
+Every write is one transaction, with synchronous=FULL in WAL mode: once `end` returns, the finding survives a
+power cut (https://sqlite.org/pragma.html#pragma_synchronous). No other I/O happens inside a transaction.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from appliance import durable
 from appliance.clock import utc_now
 from appliance.faults import reach
 from appliance.findings.record import SeriesRecord
-from appliance.reasons import Outcome, Reason
+from appliance.journal.rows import (
+    BACKLOG,
+    MANY,
+    SERIES_COLUMNS,
+    Delivery,
+    Event,
+    JournalDamaged,
+    JournalError,
+    KnownFile,
+    Mark,
+    SeriesRow,
+    connect,
+    is_damage,
+    not_on_record,
+    series_row,
+)
+from appliance.journal.schema import MIGRATIONS, bring_to, set_meta
+from appliance.reasons import Outcome
 from appliance.records import Arrival, FileIdentity
+from appliance.shown import Shown
 from appliance.state_disk import StateDisk
 
 T = TypeVar("T")
 
-MIGRATIONS = (
-    """
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+_UNDOES: Final = {Mark.TAKEN_BACK: Mark.ACKNOWLEDGED, Mark.UNSEEN: Mark.SEEN}
 
-    -- A subject is a series UID, or the path of a file that belongs to no series.
-    CREATE TABLE series (
-        id INTEGER PRIMARY KEY,
-        subject TEXT NOT NULL,
-        stack INTEGER NOT NULL DEFAULT 1,
-        study_uid TEXT,
-        first_seen_at TEXT NOT NULL,
-        ended INTEGER NOT NULL DEFAULT 0,
-        provisional INTEGER NOT NULL DEFAULT 0,
-        tries INTEGER NOT NULL DEFAULT 0,
-        in_try INTEGER NOT NULL DEFAULT 0,
-        parked INTEGER NOT NULL DEFAULT 0,
-        next_try_at TEXT,
-        UNIQUE (subject, stack)
-    );
-
-    -- What was read of each path, so that a restart parses only what is new. A path is bytes: not every name
-    -- is UTF-8. `series_id` is NULL for a file that is none of ours.
-    CREATE TABLE file (
-        path BLOB PRIMARY KEY,
-        size INTEGER NOT NULL,
-        mtime_ns INTEGER NOT NULL,
-        inode INTEGER NOT NULL,
-        kind TEXT NOT NULL,
-        series_id INTEGER REFERENCES series (id)
-    ) WITHOUT ROWID;
-    CREATE INDEX file_by_series ON file (series_id);
-
-    CREATE TABLE finding (
-        id INTEGER PRIMARY KEY,
-        series_id INTEGER NOT NULL REFERENCES series (id),
-        revision INTEGER NOT NULL,
-        reading_key TEXT NOT NULL,
-        supersedes TEXT,
-        outcome TEXT NOT NULL,
-        reason TEXT,
-        recorded_at TEXT NOT NULL,
-        object TEXT,
-        record TEXT NOT NULL,
-        UNIQUE (series_id, revision),
-        UNIQUE (series_id, reading_key)
-    );
-
-    CREATE TABLE delivery (
-        finding_id INTEGER NOT NULL REFERENCES finding (id),
-        destination TEXT NOT NULL,
-        object TEXT NOT NULL,
-        name TEXT NOT NULL,
-        queued_at TEXT NOT NULL,
-        delivered_at TEXT,
-        tries INTEGER NOT NULL DEFAULT 0,
-        PRIMARY KEY (finding_id, destination)
-    ) WITHOUT ROWID;
-    CREATE INDEX delivery_open ON delivery (queued_at) WHERE delivered_at IS NULL;
-
-    -- Append-only; the counters and histograms of the metrics are sums over it.
-    CREATE TABLE event (
-        id INTEGER PRIMARY KEY,
-        at TEXT NOT NULL,
-        name TEXT NOT NULL,
-        label TEXT NOT NULL DEFAULT '',
-        label2 TEXT NOT NULL DEFAULT '',
-        value REAL NOT NULL DEFAULT 1
-    );
-    """,
-    """
-    -- A reading is unconfirmed until the known answers pass after it.
-    ALTER TABLE finding ADD COLUMN unconfirmed INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE finding ADD COLUMN confirmed_at TEXT;
-    CREATE INDEX finding_unconfirmed ON finding (series_id) WHERE unconfirmed;
-    CREATE INDEX finding_outcome ON finding (outcome, series_id);
-    CREATE INDEX series_ended ON series (ended);
-    CREATE INDEX series_due ON series (next_try_at) WHERE next_try_at IS NOT NULL;
-
-    -- Files from before the installation, of which nobody knows the series yet.
-    CREATE INDEX file_backlog ON file (path) WHERE kind = 'backlog';
-    """,
+_COVER = (
+    "UPDATE finding SET attention = 0, mark_id = :mark WHERE attention AND (outcome = 'flagged') = :flagged"
+    " AND id <= COALESCE(:upto, id) AND series_id IN (SELECT id FROM series WHERE study_id = :study)"
+    " RETURNING reading_key"
 )
-"""Numbered and additive: entry n brings the schema from version n to n + 1."""
 
-MIN_READER = 1
-"""The oldest schema version whose code can still read what this one writes."""
-
-
-MANY = 500
-"""So many rows at a time."""
-
-BACKLOG = "backlog"
-"""The kind of a file from before the installation of which nobody knows the series yet."""
-
-
-class JournalError(Exception):
-    """The journal cannot be opened; the message is one sentence with what to do."""
-
-
-class JournalDamaged(JournalError):
-    """The journal is no database any more, or one whose pages contradict each other."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"The journal {path} is damaged: run scanlight rebuild, which keeps it aside and makes a new one"
-            " from the results and the export folder."
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One thing that happened, in the metrics' words."""
-
-    name: str
-    label: str = ""
-    label2: str = ""
-    value: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class KnownFile:
-    """A path that the journal knows, and the series it was read into (None: none of ours)."""
-
-    path: str
-    identity: FileIdentity
-    kind: str
-    series_id: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesRow:
-    """A series as the journal keeps it.
-
-    `tries` counts the engine calls without success in a row, `in_try` means that the last process ended
-    inside one, and `parked` counts how often in a row the series was put off.
-    """
-
-    id: int
-    subject: str
-    stack: int
-    study_uid: str | None
-    first_seen_at: str
-    ended: bool
-    tries: int
-    in_try: bool
-    parked: int
-    next_try_at: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A finding's object on its way to one destination, under `name` there."""
-
-    finding_id: int
-    destination: str
-    object: str
-    name: str
-    queued_at: str
-    tries: int
-
-
-def is_damage(error: Exception) -> bool:
-    """Whether SQLite says that the file is not a database, or not any more."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def is_blank(path: Path) -> bool:
-    """Whether there is no journal, or one that has lost all that it ever held. Raises sqlite3.Error."""
-    if not path.exists():
-        return True
-    with contextlib.closing(_connect(path.absolute().as_uri() + "?mode=ro")) as db:
-        return int(db.execute("PRAGMA user_version").fetchone()[0]) == 0
-
-
-def _connect(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5)
+# What a newer revision has superseded is seen for good; a flag is not.
+_UNDO = (
+    "UPDATE finding SET attention = 1, mark_id = NULL"
+    " WHERE mark_id IN (SELECT id FROM mark WHERE study_id = :study AND action = :action)"
+    " AND (outcome = 'flagged' OR NOT EXISTS"
+    " (SELECT 1 FROM finding n WHERE n.series_id = finding.series_id AND n.revision > finding.revision))"
+    " RETURNING reading_key"
+)
 
 
 class Journal:
@@ -215,7 +72,7 @@ class Journal:
         self._disk = disk or StateDisk()
         self.path = path
         try:
-            self._db = _connect(path.absolute().as_uri())
+            self._db = connect(path.absolute().as_uri())
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA foreign_keys=ON")
@@ -250,7 +107,7 @@ class Journal:
         if 0 < version < len(MIGRATIONS):
             self._backup(version)
         for number in range(version, len(MIGRATIONS)):
-            self._transact(partial(_bring_to, number + 1))
+            self._transact(partial(bring_to, number + 1))
 
     def _backup(self, version: int) -> None:
         """A copy under its final name only once it is whole."""
@@ -288,7 +145,7 @@ class Journal:
         return None if row is None else str(row[0])
 
     def set_meta(self, key: str, value: str) -> None:
-        self._write(lambda db: _set(db, key, value))
+        self._write(lambda db: set_meta(db, key, value))
 
     def known_files(self) -> Iterator[KnownFile]:
         """Every path that was read into a series that ended, or is none of ours."""
@@ -318,7 +175,7 @@ class Journal:
     def not_on_record(self, paths: Sequence[str]) -> list[str]:
         """Those of the paths that the journal does not know."""
         with self._lock:
-            return _not_on_record(self._db, paths)
+            return not_on_record(self._db, paths)
 
     def files_of(self, series_id: int) -> list[KnownFile]:
         """The paths that were read into a series, to read them again."""
@@ -339,7 +196,13 @@ class Journal:
         self._write(add)
 
     def series(
-        self, subject: str, study_uid: str | None, stack: int = 1, *, ended: bool = False
+        self,
+        subject: str,
+        study_uid: str | None,
+        stack: int = 1,
+        *,
+        shown: Shown | None = None,
+        ended: bool = False,
     ) -> SeriesRow:
         """The row of a series, made when it is seen for the first time, in flight or `ended`."""
         with self._lock:
@@ -348,9 +211,21 @@ class Journal:
             return row
 
         def insert(db: sqlite3.Connection) -> SeriesRow | None:
+            what = shown or Shown()
             db.execute(
-                "INSERT INTO series (subject, stack, study_uid, first_seen_at, ended) VALUES (?, ?, ?, ?, ?)",
-                (subject, stack, study_uid, utc_now(), ended),
+                "INSERT INTO series (subject, stack, study_uid, first_seen_at, ended, station, label, number,"
+                " kernel) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    subject,
+                    stack,
+                    study_uid,
+                    utc_now(),
+                    ended,
+                    what.station,
+                    what.label,
+                    what.number,
+                    what.kernel,
+                ),
             )
             return self._series_row(subject, stack)
 
@@ -360,11 +235,107 @@ class Journal:
 
     def _series_row(self, subject: str, stack: int) -> SeriesRow | None:
         row = self._db.execute(
-            f"SELECT {_SERIES_COLUMNS}"  # noqa: S608
+            f"SELECT {SERIES_COLUMNS}"  # noqa: S608
             " FROM series WHERE subject = ? AND stack = ?",
             (subject, stack),
         ).fetchone()
-        return None if row is None else _series(row)
+        return None if row is None else series_row(row)
+
+    def show_as(self, series_id: int, shown: Shown) -> None:
+        """What people tell a series by, for a row that was made without."""
+        self._execute(
+            "UPDATE series SET station = ?, label = ?, number = ?, kernel = ? WHERE id = ?",
+            shown.station,
+            shown.label,
+            shown.number,
+            shown.kernel,
+            series_id,
+        )
+
+    def mark(self, study: int, action: Mark, name: str, upto: int | None = None) -> int:
+        """Somebody acknowledged a study, has seen what was not analysed in it, or takes that back.
+
+        It covers the findings up to the one with the id `upto`, those current now where that is None. Returns
+        how many it changed; without any, nothing is written.
+        """
+
+        def change(db: sqlite3.Connection) -> int:
+            at = utc_now()
+            mark_id = db.execute(
+                "INSERT INTO mark (at, action, study_id, name) VALUES (?, ?, ?, ?)", (at, action, study, name)
+            ).lastrowid
+            if action in _UNDOES:
+                changed = db.execute(_UNDO, {"study": study, "action": _UNDOES[action]}).fetchall()
+            else:
+                values = {
+                    "study": study,
+                    "mark": mark_id,
+                    "upto": upto,
+                    "flagged": action is Mark.ACKNOWLEDGED,
+                }
+                changed = db.execute(_COVER, values).fetchall()
+            if changed:
+                study_uid = db.execute("SELECT study_uid FROM series WHERE id = ?", (study,)).fetchone()[0]
+                keys = sorted(row[0] for row in changed)
+                _note(db, action, at=at, study=study_uid, name=name, findings=keys)
+            else:
+                db.execute("DELETE FROM mark WHERE id = ?", (mark_id,))
+            return len(changed)
+
+        return self._write(change)
+
+    def note_audit(self, event: str, **what: object) -> None:
+        """Something happened that the audit log is to keep."""
+        self._write(lambda db: _note(db, event, at=utc_now(), **what))
+
+    def audit_waiting(self) -> list[tuple[int, str]]:
+        """The lines that are not known to be in the audit log, oldest first."""
+        with self._lock:
+            return self._db.execute("SELECT id, entry FROM audit ORDER BY id LIMIT ?", (MANY,)).fetchall()
+
+    def audit_written(self, upto: int) -> None:
+        self._execute("DELETE FROM audit WHERE id <= ?", upto)
+
+    def drop_audit(self) -> None:
+        """What was noted is in the audit log from another journal."""
+        self._execute("DELETE FROM audit")
+
+    def number_audit_after(self, last: int) -> None:
+        """The lines noted from now on have numbers above this one, as a journal that was made again must."""
+
+        def number(db: sqlite3.Connection) -> None:
+            if (
+                db.execute(
+                    "UPDATE sqlite_sequence SET seq = MAX(seq, ?) WHERE name = 'audit'", (last,)
+                ).rowcount
+                < 1
+            ):
+                db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('audit', ?)", (last,))
+
+        self._write(number)
+
+    def mark_again(self, action: Mark, name: str, at: str, reading_keys: Sequence[str]) -> None:
+        """What somebody did about these findings, taken over from the audit log."""
+
+        def change(db: sqlite3.Connection) -> None:
+            found = [
+                row
+                for key in reading_keys
+                for row in db.execute(
+                    "SELECT f.id, study_id FROM finding f JOIN series s ON s.id = series_id"
+                    " WHERE attention AND reading_key = ?",
+                    (key,),
+                )
+            ]
+            for study in sorted({study for _, study in found}):
+                mark_id = db.execute(
+                    "INSERT INTO mark (at, action, study_id, name) VALUES (?, ?, ?, ?)",
+                    (at, action, study, name),
+                ).lastrowid
+                covered = [(mark_id, finding) for finding, of_study in found if of_study == study]
+                db.executemany("UPDATE finding SET attention = 0, mark_id = ? WHERE id = ?", covered)
+
+        self._write(change)
 
     def reopen(self, series_id: int) -> None:
         """A series that ended is in flight again."""
@@ -457,6 +428,19 @@ class Journal:
                         unconfirmed,
                     ),
                 )
+                _note(
+                    db,
+                    "finding",
+                    at=record.recorded_at,
+                    study=record.study_uid,
+                    series=record.series_uid,
+                    stack=record.stack,
+                    revision=record.revision,
+                    outcome=record.outcome,
+                    reason=record.reason,
+                    reading_key=record.reading_key,
+                    model=(record.model or {}).get("digest"),
+                )
                 db.executemany(
                     "INSERT INTO delivery (finding_id, destination, object, name, queued_at)"
                     " VALUES (?, ?, ?, ?, ?)",
@@ -517,11 +501,11 @@ class Journal:
         """
         with self._lock:
             rows = self._db.execute(
-                f"SELECT {_SERIES_COLUMNS}"  # noqa: S608
+                f"SELECT {SERIES_COLUMNS}"  # noqa: S608
                 " FROM series WHERE next_try_at <= ? OR next_try_at > ? ORDER BY next_try_at LIMIT ?",
                 (now, latest, limit),
             ).fetchall()
-        return [_series(row) for row in rows]
+        return [series_row(row) for row in rows]
 
     def open_deliveries(self) -> list[Delivery]:
         with self._lock:
@@ -549,179 +533,9 @@ class Journal:
         self._write(lambda db: db.execute(statement, values))
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Rows by where they stand. `suspect` counts studies that were ever flagged, the others series.
-
-    A study stays suspect when a later revision no longer flags: a flag is never withdrawn in silence.
-    """
-
-    series: int
-    in_flight: int
-    ended: int
-    suspect: int
-    not_analysed: int
-    failed: int
-
-
-_CURRENT = (
-    "SELECT f.*, s.study_uid FROM finding f JOIN series s ON s.id = f.series_id"
-    " WHERE f.revision = (SELECT MAX(revision) FROM finding WHERE series_id = f.series_id)"
-)
-
-_CURRENT_OF_OUTCOME = (
-    "finding f WHERE outcome = ? AND NOT EXISTS"
-    " (SELECT 1 FROM finding WHERE series_id = f.series_id AND revision > f.revision)"
-)
-
-
-class JournalReader:
-    """A read-only view for the page, the metrics and the command line. One thread at a time."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises JournalError when there is no journal or it cannot be read."""
-        try:
-            self._db = _connect(path.absolute().as_uri() + "?mode=ro")
-            version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
-        except sqlite3.Error as error:
-            if is_damage(error):
-                raise JournalDamaged(path) from error
-            raise JournalError(
-                f"There is no readable journal at {path} ({error}): name a daemon's state folder."
-            ) from error
-        if version < len(MIGRATIONS):
-            what = "is empty" if version == 0 else "is of an older version"
-            raise JournalError(f"The journal {path} {what}: start the daemon once with scanlight run.")
-
-    def close(self) -> None:
-        self._db.close()
-
-    def records(self, limit: int = -1, *, skipped: bool = True) -> list[SeriesRecord]:
-        """The current finding of each series that ended, newest first, with or without those skipped."""
-        rows = self._db.execute(
-            f"SELECT record, confirmed_at FROM ({_CURRENT})"  # noqa: S608
-            " WHERE ? OR outcome != ? ORDER BY id DESC LIMIT ?",
-            (skipped, Outcome.SKIPPED, limit),
-        )
-        return [_record(*row) for row in rows]
-
-    def in_flight(self) -> list[SeriesRecord]:
-        """What has been seen and has no finding yet, oldest first; what is read anew keeps its finding."""
-        return self._open(
-            "SELECT subject, stack, study_uid, first_seen_at, provisional FROM series WHERE NOT ended"
-            " AND NOT EXISTS (SELECT 1 FROM finding WHERE series_id = series.id) ORDER BY id"
-        )
-
-    def not_ended(self) -> list[SeriesRecord]:
-        """Every series that was in flight when the journal was last written, oldest first."""
-        return self._open(
-            "SELECT subject, stack, study_uid, first_seen_at, provisional FROM series WHERE NOT ended"
-            " ORDER BY id"
-        )
-
-    def _open(self, query: str) -> list[SeriesRecord]:
-        return [
-            SeriesRecord(
-                series_uid=subject if study else None,
-                path=None if study else subject,
-                stack=stack,
-                study_uid=study,
-                first_seen_at=seen,
-                in_flight=True,
-                provisional=bool(provisional),
-            )
-            for subject, stack, study, seen, provisional in self._db.execute(query)
-        ]
-
-    def not_on_record(self, paths: Sequence[str]) -> list[str]:
-        """Those of the paths that the journal does not know."""
-        return _not_on_record(self._db, paths)
-
-    def subjects_ending_with(self, end: str) -> list[str]:
-        """The series UIDs and paths that end so; one that is equal counts alone."""
-        rows = self._db.execute(
-            "SELECT DISTINCT subject FROM series WHERE substr(subject, -length(?1)) = ?1", (end,)
-        )
-        subjects = [str(row[0]) for row in rows]
-        return [end] if end in subjects else subjects
-
-    def revisions(self, series_uid: str) -> list[SeriesRecord]:
-        """Every revision of a series, oldest first; also of a file by its path."""
-        rows = self._db.execute(
-            "SELECT f.record, f.confirmed_at FROM finding f JOIN series s ON s.id = f.series_id"
-            " WHERE s.subject = ? ORDER BY s.stack, f.revision",
-            (series_uid,),
-        )
-        return [_record(*row) for row in rows]
-
-    def ended_since(self, moment: str) -> list[str]:
-        """The subjects whose current finding was recorded at that time (UTC) or later."""
-        rows = self._db.execute(
-            f"SELECT subject FROM ({_CURRENT}) c JOIN series ON series.id = c.series_id"  # noqa: S608
-            " WHERE recorded_at >= ? AND reason IS NOT ?",
-            (moment, Reason.BEFORE_INSTALLATION),
-        )
-        return [str(row[0]) for row in rows]
-
-    def failed(self) -> list[str]:
-        """The subjects whose current finding is a failure."""
-        rows = self._db.execute(
-            f"SELECT subject FROM ({_CURRENT}) c JOIN series ON series.id = c.series_id"  # noqa: S608
-            " WHERE outcome = ?",
-            (Outcome.FAILED,),
-        )
-        return [str(row[0]) for row in rows]
-
-    def counts(self) -> Counts:
-        return Counts(
-            series=self._count("series"),
-            in_flight=self._count("series WHERE ended = 0"),
-            ended=self._count("series WHERE ended = 1"),
-            suspect=self._db.execute(
-                "SELECT COUNT(DISTINCT study_uid) FROM series"
-                " WHERE id IN (SELECT series_id FROM finding WHERE outcome = ?)",
-                (Outcome.FLAGGED,),
-            ).fetchone()[0],
-            not_analysed=self._count(_CURRENT_OF_OUTCOME, Outcome.NOT_ANALYSED),
-            failed=self._count(_CURRENT_OF_OUTCOME, Outcome.FAILED),
-        )
-
-    def _count(self, rows: str, *values: str) -> int:
-        return int(self._db.execute(f"SELECT COUNT(*) FROM {rows}", values).fetchone()[0])  # noqa: S608
-
-    def events_after(self, event_id: int) -> list[tuple[int, Event]]:
-        """The events since the one with this id (0: all), oldest first."""
-        rows = self._db.execute(
-            "SELECT id, name, label, label2, value FROM event WHERE id > ? ORDER BY id", (event_id,)
-        )
-        return [(row[0], Event(*row[1:])) for row in rows]
-
-
-def _record(text: str, confirmed_at: str | None) -> SeriesRecord:
-    return replace(SeriesRecord.from_json(text), confirmed_at=confirmed_at)
-
-
-def _set(db: sqlite3.Connection, key: str, value: str) -> None:
-    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-
-def _bring_to(version: int, db: sqlite3.Connection) -> None:
-    """Migrate from the version before."""
-    for statement in _statements(MIGRATIONS[version - 1]):
-        db.execute(statement)
-    db.execute(f"PRAGMA user_version = {version}")
-    _set(db, "min_reader", str(MIN_READER))
-    if version == 1:
-        _set(db, "created_at", utc_now())
-
-
-def _not_on_record(db: sqlite3.Connection, paths: Sequence[str]) -> list[str]:
-    known: set[bytes] = set()
-    for start in range(0, len(paths), MANY):
-        names = [os.fsencode(path) for path in paths[start : start + MANY]]
-        places = ", ".join("?" * len(names))
-        known.update(row[0] for row in db.execute(f"SELECT path FROM file WHERE path IN ({places})", names))  # noqa: S608
-    return [path for path in paths if os.fsencode(path) not in known]
+def _note(db: sqlite3.Connection, event: str, **what: object) -> None:
+    entry = json.dumps({"event": event, **what}, ensure_ascii=False, separators=(",", ":"))
+    db.execute("INSERT INTO audit (entry) VALUES (?)", (entry,))
 
 
 def _put_files(db: sqlite3.Connection, files: Iterable[KnownFile]) -> None:
@@ -746,32 +560,3 @@ def _append(db: sqlite3.Connection, events: Iterable[Event]) -> None:
         "INSERT INTO event (at, name, label, label2, value) VALUES (?, ?, ?, ?, ?)",
         ((utc_now(), e.name, e.label, e.label2, e.value) for e in events),
     )
-
-
-_SERIES_COLUMNS = "id, subject, stack, study_uid, first_seen_at, ended, tries, in_try, parked, next_try_at"
-
-
-def _series(row: tuple[int, str, int, str | None, str, int, int, int, int, str | None]) -> SeriesRow:
-    series_id, subject, stack, study_uid, first_seen_at, ended, tries, in_try, parked, next_try_at = row
-    return SeriesRow(
-        series_id,
-        subject,
-        stack,
-        study_uid,
-        first_seen_at,
-        bool(ended),
-        tries,
-        bool(in_try),
-        parked,
-        next_try_at,
-    )
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: `executescript` would commit the transaction around it."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""

@@ -1,0 +1,41 @@
+"""The journal: what was done. SQLite, one writing connection behind a lock; readers open read-only ones.
+
+The export folder is the truth of what arrived, this the truth of what was done with it.
+"""
+
+from appliance.journal.reader import JournalReader
+from appliance.journal.rows import (
+    BACKLOG,
+    MANY,
+    Counts,
+    Delivery,
+    Event,
+    JournalDamaged,
+    JournalError,
+    KnownFile,
+    Mark,
+    SeriesRow,
+    is_blank,
+    is_damage,
+)
+from appliance.journal.schema import MIGRATIONS, MIN_READER
+from appliance.journal.writer import Journal
+
+__all__ = [
+    "BACKLOG",
+    "MANY",
+    "MIGRATIONS",
+    "MIN_READER",
+    "Counts",
+    "Delivery",
+    "Event",
+    "Journal",
+    "JournalDamaged",
+    "JournalError",
+    "JournalReader",
+    "KnownFile",
+    "Mark",
+    "SeriesRow",
+    "is_blank",
+    "is_damage",
+]
