@@ -37,7 +37,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --
 
 lock:
 	$(COMPILE) --extra dev --upgrade --output-file requirements.lock
-	$(COMPILE) --constraint requirements.lock --output-file requirements-run.lock
+	$(COMPILE) --extra gpu --constraint requirements.lock --output-file requirements-run.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -10,7 +10,7 @@ nothing in the journal can make the number of time series grow.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import accumulate, product
@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 
 from appliance.delivery import results_folder
 from appliance.facts import Facts
+from appliance.gpu import Gpu, Gpus
 from appliance.journal import Event
 from appliance.light import State, light
 from appliance.reasons import RULES, Outcome, Reason
@@ -185,6 +186,7 @@ class _Metrics(Collector):
         self._events_after = events_after
         self._totals = Totals()
         self._last_id = 0
+        self._gpus = Gpus()
 
     def collect(self) -> Iterator[Metric]:
         for event_id, event in self._events_after(self._last_id):
@@ -192,6 +194,7 @@ class _Metrics(Collector):
             self._last_id = event_id
         yield from self._totals.collect()
         yield from gauges(self._facts())
+        yield from gpu_gauges(self._gpus.look())
 
 
 def registry(facts: Callable[[], Facts], events_after: EventsAfter) -> CollectorRegistry:
@@ -247,6 +250,21 @@ def gauges(facts: Facts) -> Iterator[Metric]:
         },
     )
     yield InfoMetricFamily(PREFIX + "build", "This version of Scanlight.", {"version": version("scanlight")})
+
+
+def gpu_gauges(gpus: Sequence[Gpu]) -> Iterator[Metric]:
+    """What the GPUs tell; none without a GPU."""
+    for name, text, values in (
+        ("temperature_celsius", "Temperature of the GPU.", [one.temperature_celsius for one in gpus]),
+        ("memory_bytes", "Memory of the GPU that is in use.", [one.memory_bytes for one in gpus]),
+        (
+            "utilization_ratio",
+            "Part of the time that it works.",
+            [one.utilization_ratio for one in gpus],
+        ),
+    ):
+        told = {str(gpu.device): value for gpu, value in zip(gpus, values, strict=True) if value is not None}
+        yield _gauges(f"gpu_{name}", text, "device", told)
 
 
 def _gauge(name: str, text: str, value: float | None) -> Metric:

@@ -40,6 +40,9 @@ DESIGN = {
     "series_total",
     "stage_duration_seconds",
     "unacknowledged",
+    "gpu_memory_bytes",
+    "gpu_temperature_celsius",
+    "gpu_utilization_ratio",
     "worker_restarts_total",
 }
 
