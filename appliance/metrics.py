@@ -1,7 +1,7 @@
 """The metrics: sums over the journal's events, and gauges from the facts of the moment.
 
-The journal's `event` table is append-only, so counters and histograms are computed from it rather than kept
-beside it: a restart goes on where the last process ended. An event is named as its metric, without the
+The journal keeps the sums together with its events: a restart goes on where the last process ended, and
+a scrape reads some hundred rows, however many series there were. An event is named as its metric, without the
 prefix and the suffix: `Event("series", "not_analysed", "missing_slice")`, `Event("files", kind, value=n)`,
 `Event("stage_duration", "infer", value=seconds)`. A label that is on no list is shown as `other`, so that
 nothing in the journal can make the number of time series grow.
@@ -10,6 +10,7 @@ nothing in the journal can make the number of time series grow.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -28,18 +29,16 @@ from prometheus_client.registry import Collector
 from appliance.delivery import results_folder
 from appliance.facts import Facts
 from appliance.gpu import Gpu, Gpus
-from appliance.journal import Event
+from appliance.journal import Total
 from appliance.light import State, light
 from appliance.reasons import RULES, Outcome, Reason
 
 PREFIX = "scanlight_"
 OTHER = "other"
 
-EventsAfter = Callable[[int], list[tuple[int, Event]]]
-"""`JournalReader.events_after`: the events since the one with this id, oldest first."""
-
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 PROBABILITY = tuple(round(0.05 * step, 2) for step in range(1, 21))
+"""The bounds of the buckets in which the journal counts; others need a migration there."""
 
 STAGES = ("parse", "volume", "queue", "infer", "record")
 """The steps whose time is measured; the keys of `timings_ms` in a record."""
@@ -71,8 +70,8 @@ class _Family:
     def initial(self) -> Iterable[Key]:
         return product(*self.labels.values()) if self.keys is None else self.keys
 
-    def key(self, event: Event) -> Key:
-        given = (event.label, event.label2)
+    def key(self, total: Total) -> Key:
+        given = (total.label, total.label2)
         allowed = self.labels.values()
         return tuple(
             value if value in values else OTHER for value, values in zip(given, allowed, strict=False)
@@ -129,82 +128,66 @@ _HISTOGRAMS = (
 )
 
 
-class _Buckets:
-    """The observations of one histogram: how many in each bucket, and their sum."""
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self.sum += value
-
-    def cumulative(self) -> list[tuple[str, float]]:
-        """(upper bound, observations up to it), as the exposition format wants them."""
-        names = (*map(str, self._bounds), "+Inf")
-        return list(zip(names, map(float, accumulate(self._counts)), strict=True))
+def sums(totals: Iterable[Total]) -> Iterator[Metric]:
+    """Counters and histograms. Unknown events are left out: a newer version may have written them."""
+    by_event: dict[str, list[Total]] = defaultdict(list)
+    for total in totals:
+        by_event[total.name].append(total)
+    for family in _COUNTERS:
+        yield _counter(family, by_event[family.event])
+    for family in _HISTOGRAMS:
+        yield _histogram(family, by_event[family.event])
 
 
-class Totals:
-    """Sums over events. Unknown events are left out: a newer version may have written them."""
+def _counter(family: _Family, totals: Iterable[Total]) -> Metric:
+    counts = dict.fromkeys(family.initial(), 0.0)
+    for total in totals:
+        key = family.key(total)
+        counts[key] = counts.get(key, 0.0) + total.value
+    counter = CounterMetricFamily(PREFIX + family.event, family.help, labels=list(family.labels))
+    for key, count in counts.items():
+        counter.add_metric(key, count)
+    return counter
 
-    def __init__(self) -> None:
-        self._counters = {c.event: (c, dict.fromkeys(c.initial(), 0.0)) for c in _COUNTERS}
-        self._histograms = {
-            h.event: (h, {key: _Buckets(h.bounds) for key in h.initial()}) for h in _HISTOGRAMS
-        }
 
-    def add(self, event: Event) -> None:
-        if event.name in self._counters:
-            family, counts = self._counters[event.name]
-            key = family.key(event)
-            counts[key] = counts.get(key, 0.0) + event.value
-        elif event.name in self._histograms:
-            family, buckets = self._histograms[event.name]
-            buckets.setdefault(family.key(event), _Buckets(family.bounds)).observe(event.value)
-
-    def collect(self) -> Iterator[Metric]:
-        for family, counts in self._counters.values():
-            counter = CounterMetricFamily(PREFIX + family.event, family.help, labels=list(family.labels))
-            for key, value in counts.items():
-                counter.add_metric(key, value)
-            yield counter
-        for family, buckets in self._histograms.values():
-            histogram = HistogramMetricFamily(
-                PREFIX + family.event, family.help, labels=list(family.labels), unit=family.unit
-            )
-            for key, observed in buckets.items():
-                histogram.add_metric(key, observed.cumulative(), observed.sum)
-            yield histogram
+def _histogram(family: _Family, totals: Iterable[Total]) -> Metric:
+    """The exposition format wants each bucket with those below it."""
+    sums = dict.fromkeys(family.initial(), 0.0)
+    buckets = {key: [0] * (len(family.bounds) + 1) for key in sums}
+    for total in totals:
+        key = family.key(total)
+        sums[key] = sums.get(key, 0.0) + total.value
+        counts = buckets.setdefault(key, [0] * (len(family.bounds) + 1))
+        counts[bisect_left(family.bounds, total.up_to)] += total.events
+    histogram = HistogramMetricFamily(
+        PREFIX + family.event, family.help, labels=list(family.labels), unit=family.unit
+    )
+    names = (*map(str, family.bounds), "+Inf")
+    for key, counts in buckets.items():
+        cumulative = zip(names, map(float, accumulate(counts)), strict=True)
+        histogram.add_metric(key, list(cumulative), sums[key])
+    return histogram
 
 
 class _Metrics(Collector):
-    def __init__(self, facts: Callable[[], Facts], events_after: EventsAfter) -> None:
+    def __init__(self, facts: Callable[[], Facts], totals: Callable[[], Iterable[Total]]) -> None:
         self._facts = facts
-        self._events_after = events_after
-        self._totals = Totals()
-        self._last_id = 0
+        self._totals = totals
         self._gpus = Gpus()
 
     def collect(self) -> Iterator[Metric]:
-        for event_id, event in self._events_after(self._last_id):
-            self._totals.add(event)
-            self._last_id = event_id
-        yield from self._totals.collect()
+        yield from sums(self._totals())
         yield from gauges(self._facts())
         yield from gpu_gauges(self._gpus.look())
 
 
-def registry(facts: Callable[[], Facts], events_after: EventsAfter) -> CollectorRegistry:
+def registry(facts: Callable[[], Facts], totals: Callable[[], Iterable[Total]]) -> CollectorRegistry:
     """A registry with every metric of Scanlight and of its process.
 
-    Each scrape takes the newest facts and reads the events since the scrape before; what `events_after`
-    raises comes out of the scrape. Use it from one thread.
+    Each scrape takes the newest facts and `JournalReader.totals`; what these raise comes out of the scrape.
     """
     metrics = CollectorRegistry()
-    metrics.register(_Metrics(facts, events_after))
+    metrics.register(_Metrics(facts, totals))
     ProcessCollector(registry=metrics)
     return metrics
 
@@ -225,6 +208,11 @@ def gauges(facts: Facts) -> Iterator[Metric]:
         "1 for the state that the light shows, 0 for the others.",
         "state",
         {state: state is shown.state for state in State},
+    )
+    yield _gauge(
+        "lamp_ok",
+        "1 while the command of the lamp works; no sample without a lamp.",
+        None if facts.lamp == "off" else facts.lamp == "ok",
     )
     yield _gauge("unacknowledged", "Suspect studies that nobody has acknowledged.", facts.suspect)
     yield _gauges(

@@ -1,6 +1,8 @@
 import os
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from appliance.journal import (
     JournalError,
     JournalReader,
     KnownFile,
+    Total,
 )
 from appliance.reasons import Outcome, Reason
 from appliance.records import Arrival, FileIdentity
@@ -72,7 +75,7 @@ def test_a_finding_its_files_events_and_deliveries_are_one(path: Path) -> None:
     assert [one.path for one in journal.files_of(series_id)] == [FILE.path]
     (delivery,) = journal.open_deliveries()
     assert (delivery.object, delivery.name) == ("object1", "1.2.3.r1.json")
-    assert reader.events_after(0) == [(1, Event("series", "flagged"))]
+    assert reader.totals() == [Total("series", "flagged", "", inf, 1, 1.0)]
 
 
 def test_nothing_of_a_failed_transaction_stays(path: Path) -> None:
@@ -81,7 +84,7 @@ def test_nothing_of_a_failed_transaction_stays(path: Path) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         end(journal, 1)
     assert len(journal.open_deliveries()) == 1
-    assert len(JournalReader(path).events_after(0)) == 1
+    assert [one.events for one in JournalReader(path).totals()] == [1]
     end(journal, 2)
 
 
@@ -256,3 +259,54 @@ def test_a_clock_that_was_set_back_neither_holds_up_a_try_nor_turns_the_deliveri
     with sqlite3.connect(path) as db:
         db.execute("UPDATE delivery SET queued_at = '2000-01-01T00:00:00.000Z' WHERE name = 'r2'")
     assert [one.name for one in journal.open_deliveries()] == ["r1", "r2"]
+
+
+EVENTS = (
+    *[Event("series", "skipped", "localizer")] * 3,
+    Event("files", "slice", value=120),
+    Event("files", "slice", value=80),
+    Event("stage_duration", "infer", value=0.1),
+    Event("stage_duration", "infer", value=0.07),
+    Event("stage_duration", "infer", value=61.5),
+    Event("probability", value=0.95),
+    Event("probability", value=1.0),
+)
+ADDED_UP = [
+    Total("files", "slice", "", inf, 2, 200.0),
+    Total("probability", "", "", 0.95, 1, 0.95),
+    Total("probability", "", "", 1.0, 1, 1.0),
+    Total("series", "skipped", "localizer", inf, 3, 3.0),
+    Total("stage_duration", "infer", "", 0.1, 2, pytest.approx(0.17)),
+    Total("stage_duration", "infer", "", inf, 1, 61.5),
+]
+
+
+def added_up(path: Path) -> list[Total]:
+    return sorted(JournalReader(path).totals(), key=lambda one: (one.name, one.up_to))
+
+
+def test_events_are_added_up_in_their_buckets(path: Path) -> None:
+    journal = Journal(path)
+    journal.add_files([], EVENTS[:4])
+    journal.add_files([], EVENTS[4:])
+    assert added_up(path) == ADDED_UP
+
+
+def test_what_happened_before_there_were_sums_is_in_them(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        for script in MIGRATIONS[:3]:
+            db.executescript(script)
+        db.execute("PRAGMA user_version = 3")
+        write_as_before(db, EVENTS[:6])
+    Journal(path).close()
+    # After a rollback, the version before goes on writing.
+    with sqlite3.connect(path) as db:
+        write_as_before(db, EVENTS[6:])
+    assert added_up(path) == ADDED_UP
+
+
+def write_as_before(db: sqlite3.Connection, events: Sequence[Event]) -> None:
+    db.executemany(
+        "INSERT INTO event (at, name, label, label2, value) VALUES ('2026', ?, ?, ?, ?)",
+        [(one.name, one.label, one.label2, one.value) for one in events],
+    )

@@ -14,7 +14,7 @@ from sample_facts import ready
 from appliance.facts import InProgress
 from appliance.journal import Event, Journal, JournalReader
 from appliance.light import State
-from appliance.metrics import registry
+from appliance.metrics import PROBABILITY, SECONDS, registry
 from appliance.reasons import RULES
 
 DESIGN = {
@@ -55,7 +55,7 @@ def journal(tmp_path: Path) -> Journal:
 @pytest.fixture
 def metrics(journal: Journal) -> CollectorRegistry:
     facts = ready(delivery_oldest_s={"results_folder": 12.5})
-    return registry(lambda: facts, JournalReader(journal.path).events_after)
+    return registry(lambda: facts, JournalReader(journal.path).totals)
 
 
 def value(metrics: CollectorRegistry, name: str, **labels: str) -> float | None:
@@ -157,9 +157,8 @@ def test_counters_go_on_in_a_new_process(journal: Journal, metrics: CollectorReg
     journal.close()
     script = (
         "import sys; from pathlib import Path; from appliance.journal import JournalReader;"
-        "from appliance.metrics import Totals; totals = Totals();"
-        "[totals.add(e) for _, e in JournalReader(Path(sys.argv[1])).events_after(0)];"
-        "print([s.value for m in totals.collect() for s in m.samples"
+        "from appliance.metrics import sums;"
+        "print([s.value for m in sums(JournalReader(Path(sys.argv[1])).totals()) for s in m.samples"
         " if s.labels.get('by') == 'quiet' or s.name.endswith('probability_count')])"
     )
     run = subprocess.run(
@@ -170,9 +169,10 @@ def test_counters_go_on_in_a_new_process(journal: Journal, metrics: CollectorReg
 
 def test_gauges_follow_the_facts(journal: Journal) -> None:
     facts = [ready()]
-    metrics = registry(lambda: facts[-1], JournalReader(journal.path).events_after)
+    metrics = registry(lambda: facts[-1], JournalReader(journal.path).totals)
     assert value(metrics, "light_state", state="ready") == 1
     assert value(metrics, "known_answer_ok") == 1
+    assert value(metrics, "lamp_ok") is None
     series = InProgress("1.2.3", 7, "reading", "2026-03-01T08:00:00.000Z")
     facts.append(
         ready(
@@ -184,6 +184,7 @@ def test_gauges_follow_the_facts(journal: Journal) -> None:
             disk_free_bytes={"state": 5, "export": 6},
             conservation_error=1,
             folder_up=False,
+            lamp="ok",
         )
     )
     assert [value(metrics, "light_state", state=state) for state in State] == [1, 0, 0, 0, 0]
@@ -195,6 +196,9 @@ def test_gauges_follow_the_facts(journal: Journal) -> None:
     assert value(metrics, "disk_free_bytes", volume="export") == 6
     assert value(metrics, "series_conservation_error") == 1
     assert value(metrics, "export_folder_up") == 0
+    assert value(metrics, "lamp_ok") == 1
+    facts.append(ready(lamp="failing"))
+    assert value(metrics, "lamp_ok") == 0
     assert value(metrics, "rescan_timestamp_seconds") == 1772352000
     engine = {"engine": "onnxruntime", "model": "densitometry", "version": "1.0.0", "flavour": "CPU 1.24"}
     assert value(metrics, "engine_info", **engine) == 1
@@ -203,7 +207,25 @@ def test_gauges_follow_the_facts(journal: Journal) -> None:
 def test_what_is_not_known_yet_has_no_sample(journal: Journal) -> None:
     starting = ready(known_answer_ok=None, known_answer_at=None, rescan_at=None)
     starting = replace(starting, model=replace(starting.model, engine=None))
-    metrics = registry(lambda: starting, JournalReader(journal.path).events_after)
+    metrics = registry(lambda: starting, JournalReader(journal.path).totals)
     for name in ("known_answer_ok", "known_answer_timestamp_seconds", "rescan_timestamp_seconds"):
         assert value(metrics, name) is None
     assert value(metrics, "engine_info", engine="", model="densitometry", version="1.0.0", flavour="") == 1
+
+
+def test_the_journal_counts_in_the_buckets_of_the_metrics(
+    journal: Journal, metrics: CollectorRegistry
+) -> None:
+    """One value above all bounds and one in each bucket, just at its bound."""
+    for event, bounds in (
+        ("stage_duration", SECONDS),
+        ("last_slice_to_flag", SECONDS),
+        ("probability", PROBABILITY),
+    ):
+        label = "infer" if event == "stage_duration" else ""
+        journal.add_files([], [Event(event, label, value=bound) for bound in (*bounds, bounds[-1] + 1)])
+        name = event if event == "probability" else f"{event}_seconds"
+        labels = {"stage": label} if label else {}
+        for below, bound in enumerate(bounds, 1):
+            assert value(metrics, f"{name}_bucket", le=str(bound), **labels) == below
+        assert value(metrics, f"{name}_bucket", le="+Inf", **labels) == len(bounds) + 1

@@ -7,6 +7,7 @@ from appliance.journal.reader import JournalReader
 from appliance.journal.rows import (
     BACKLOG,
     MANY,
+    OTHER,
     Counts,
     Delivery,
     Event,
@@ -15,6 +16,7 @@ from appliance.journal.rows import (
     KnownFile,
     Mark,
     SeriesRow,
+    Total,
     is_blank,
     is_damage,
 )
@@ -26,6 +28,7 @@ __all__ = [
     "MANY",
     "MIGRATIONS",
     "MIN_READER",
+    "OTHER",
     "Counts",
     "Delivery",
     "Event",
@@ -36,6 +39,7 @@ __all__ = [
     "KnownFile",
     "Mark",
     "SeriesRow",
+    "Total",
     "is_blank",
     "is_damage",
 ]

@@ -10,9 +10,9 @@ from pathlib import Path
 from appliance.findings.record import SeriesRecord
 from appliance.journal.rows import (
     Counts,
-    Event,
     JournalDamaged,
     JournalError,
+    Total,
     confirmed,
     connect,
     is_damage,
@@ -152,9 +152,7 @@ class JournalReader:
     def _count(self, rows: str, *values: str) -> int:
         return int(self._db.execute(f"SELECT COUNT(*) FROM {rows}", values).fetchone()[0])  # noqa: S608
 
-    def events_after(self, event_id: int) -> list[tuple[int, Event]]:
-        """The events since the one with this id (0: all), oldest first."""
-        rows = self._db.execute(
-            "SELECT id, name, label, label2, value FROM event WHERE id > ? ORDER BY id", (event_id,)
-        )
-        return [(row[0], Event(*row[1:])) for row in rows]
+    def totals(self) -> list[Total]:
+        """What all events that ever were add up to."""
+        rows = self._db.execute("SELECT name, label, label2, up_to, events, value FROM total")
+        return [Total(*row) for row in rows]

@@ -17,6 +17,9 @@ from appliance.records import FileIdentity
 MANY = 500
 """So many rows at a time."""
 
+OTHER = "other"
+"""The kind of a file that is none of ours."""
+
 BACKLOG = "backlog"
 """The kind of a file from before the installation of which nobody knows the series yet."""
 
@@ -46,13 +49,33 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Total:
+    """All events of one name and its labels in one bucket: how many there were, and the sum of their values.
+
+    A bucket has the values above the bound before and not above `up_to`. Events whose values are only added
+    up have one, up to infinity.
+    """
+
+    name: str
+    label: str
+    label2: str
+    up_to: float
+    events: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A path that the journal knows, and the series it was read into (None: none of ours)."""
+    """A path that the journal knows, and the series it was read into (None: none of ours).
+
+    `changed_ns` is when its inode last changed, of one that is none of ours and where it is known.
+    """
 
     path: str
     identity: FileIdentity
     kind: str
     series_id: int | None
+    changed_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,8 +139,58 @@ MIGRATIONS = (
                     ORDER BY p.revision DESC LIMIT 1) IS NOT 'flagged'));
     END;
 
+    -- When the inode of a file that is none of ours last changed: an exporter that fills a file in place may put
+    -- its mtime back.
+    CREATE TABLE passed (path BLOB PRIMARY KEY, changed_ns INTEGER NOT NULL) WITHOUT ROWID;
+
     -- Lines on their way to the audit log, which repeats none of these numbers.
     CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, entry TEXT NOT NULL);
+    """,
+    """
+    -- Sums over the events, so that no scrape has to read those of years. The values of some are counted in
+    -- buckets, each under the smallest of the bounds that it does not exceed; those above all, and the values
+    -- of all others, under infinity. A trigger, so that what an older version writes after a rollback counts.
+    CREATE TABLE bound (name TEXT NOT NULL, up_to REAL NOT NULL, PRIMARY KEY (name, up_to)) WITHOUT ROWID;
+    INSERT INTO bound VALUES
+        ('stage_duration', 0.005), ('stage_duration', 0.01), ('stage_duration', 0.025),
+        ('stage_duration', 0.05), ('stage_duration', 0.1), ('stage_duration', 0.25),
+        ('stage_duration', 0.5), ('stage_duration', 1.0), ('stage_duration', 2.5),
+        ('stage_duration', 5.0), ('stage_duration', 10.0), ('stage_duration', 30.0),
+        ('stage_duration', 60.0);
+    INSERT INTO bound VALUES
+        ('last_slice_to_flag', 0.005), ('last_slice_to_flag', 0.01), ('last_slice_to_flag', 0.025),
+        ('last_slice_to_flag', 0.05), ('last_slice_to_flag', 0.1), ('last_slice_to_flag', 0.25),
+        ('last_slice_to_flag', 0.5), ('last_slice_to_flag', 1.0), ('last_slice_to_flag', 2.5),
+        ('last_slice_to_flag', 5.0), ('last_slice_to_flag', 10.0), ('last_slice_to_flag', 30.0),
+        ('last_slice_to_flag', 60.0);
+    INSERT INTO bound VALUES
+        ('probability', 0.05), ('probability', 0.1), ('probability', 0.15), ('probability', 0.2),
+        ('probability', 0.25), ('probability', 0.3), ('probability', 0.35), ('probability', 0.4),
+        ('probability', 0.45), ('probability', 0.5), ('probability', 0.55), ('probability', 0.6),
+        ('probability', 0.65), ('probability', 0.7), ('probability', 0.75), ('probability', 0.8),
+        ('probability', 0.85), ('probability', 0.9), ('probability', 0.95), ('probability', 1.0);
+    CREATE TABLE total (
+        name TEXT NOT NULL,
+        label TEXT NOT NULL,
+        label2 TEXT NOT NULL,
+        up_to REAL NOT NULL,
+        events INTEGER NOT NULL,
+        value REAL NOT NULL,
+        PRIMARY KEY (name, label, label2, up_to)
+    ) WITHOUT ROWID;
+    INSERT INTO total
+        SELECT name, label, label2,
+            COALESCE((SELECT MIN(up_to) FROM bound WHERE bound.name = event.name AND up_to >= value), 9e999),
+            COUNT(*), SUM(value)
+        FROM event GROUP BY 1, 2, 3, 4;
+    CREATE TRIGGER event_total AFTER INSERT ON event BEGIN
+        INSERT INTO total VALUES (
+            NEW.name, NEW.label, NEW.label2,
+            COALESCE((SELECT MIN(up_to) FROM bound WHERE name = NEW.name AND up_to >= NEW.value), 9e999),
+            1, NEW.value
+        ) ON CONFLICT (name, label, label2, up_to)
+        DO UPDATE SET events = events + 1, value = value + excluded.value;
+    END;
     """,
 )
 """Numbered and additive: entry n brings the schema from version n to n + 1."""

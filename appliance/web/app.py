@@ -24,7 +24,7 @@ from starlette.routing import Route
 from appliance.control import Command, Retry
 from appliance.facts import Board
 from appliance.faults import reach
-from appliance.journal import Event, JournalReader
+from appliance.journal import JournalReader
 from appliance.light import FAULTS
 from appliance.metrics import registry
 from appliance.reasons import RULES
@@ -61,9 +61,6 @@ class _Journal:
         if self._reader is None:
             self._reader = JournalReader(self._path)
         return query(self._reader)
-
-    def events_after(self, event_id: int) -> list[tuple[int, Event]]:
-        return self(lambda reader: reader.events_after(event_id))
 
     def close(self) -> None:
         if self._reader is not None:
@@ -136,7 +133,7 @@ def create_app(
             Route("/api/codes", _codes),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
-            Route("/metrics", _scrape(registry(observer.facts, reader.events_after))),
+            Route("/metrics", _scrape(registry(observer.facts, lambda: reader(JournalReader.totals)))),
         ],
         observer,
         reader,
@@ -153,7 +150,7 @@ def create_metrics_app(
     reader = _Journal(journal)
 
     return _application(
-        [Route("/metrics", _scrape(registry(observer.facts, reader.events_after)))],
+        [Route("/metrics", _scrape(registry(observer.facts, lambda: reader(JournalReader.totals))))],
         observer,
         reader,
         died,

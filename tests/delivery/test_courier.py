@@ -12,7 +12,7 @@ from appliance.delivery import courier
 from appliance.delivery.courier import Courier, DeliveriesOpen
 from appliance.findings.objects import ObjectStore
 from appliance.findings.record import SeriesRecord
-from appliance.journal import Event, Journal, JournalReader
+from appliance.journal import Journal, JournalReader
 from appliance.reasons import Outcome
 from appliance.state_disk import StateDisk
 
@@ -42,8 +42,11 @@ class Post:
         return stored
 
     def failures(self) -> int:
-        events = JournalReader(self.journal.path).events_after(0)
-        return sum(event == Event("deliveries", DESTINATION, "failed") for _, event in events)
+        return sum(
+            total.events
+            for total in JournalReader(self.journal.path).totals()
+            if (total.name, total.label, total.label2) == ("deliveries", DESTINATION, "failed")
+        )
 
 
 @pytest.fixture

@@ -227,10 +227,10 @@ def test_without_a_journal_the_state_is_still_told(
 
 
 def test_a_query_that_fails_is_no_end(client: httpx.Client, journal: Journal) -> None:
-    journal._db.execute("ALTER TABLE event RENAME TO elsewhere")
+    journal._db.execute("ALTER TABLE total RENAME TO elsewhere")
     assert client.get("/metrics").status_code == 503
     assert client.get("/api/series").status_code == 200
-    journal._db.execute("ALTER TABLE elsewhere RENAME TO event")
+    journal._db.execute("ALTER TABLE elsewhere RENAME TO total")
     assert client.get("/metrics").status_code == 200
 
 
