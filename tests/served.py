@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp
 
+from appliance.web.certificate import Certificate
 from appliance.web.server import WebServer, tcp
 
 
 class Served(WebServer):
     """Port 0 takes a free one."""
 
-    def __init__(self, app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        certificate: Certificate | None = None,
+    ) -> None:
         listening = tcp(host, port)
-        super().__init__(app, listening)
+        super().__init__(app, listening, certificate)
         self.host = host
         self.port = int(listening.getsockname()[1])
-        self.url = f"http://[{host}]:{self.port}/" if ":" in host else f"http://{host}:{self.port}/"
+        scheme = "http" if certificate is None else "https"
+        self.url = f"{scheme}://[{host}]:{self.port}/" if ":" in host else f"{scheme}://{host}:{self.port}/"
 
     def stop(self) -> None:
         self.ask_to_stop()

@@ -13,7 +13,6 @@ import math
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from appliance import logs
@@ -38,55 +37,53 @@ class Entrance:
         self._token = token
         self._throttle = Throttle()
         self._how_to_enter = asset("enter.html", "text/html", 401)
-        self._router = Router(
-            [
-                Route("/enter", asset("enter.html", "text/html")),
-                Route("/enter.css", asset("enter.css", "text/css")),
-                Route("/enter.js", asset("enter.js", "text/javascript")),
-                Route("/api/enter", self._enter, methods=["POST"]),
-            ],
-            redirect_slashes=False,
-            default=self._others,
-        )
+        self._way_in = {
+            ("GET", "/enter"): asset("enter.html", "text/html"),
+            ("GET", "/enter.css"): asset("enter.css", "text/css"),
+            ("GET", "/enter.js"): asset("enter.js", "text/javascript"),
+            ("POST", "/api/enter"): self._enter,
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._router(scope, receive, send)
+        request = Request(scope, receive)
+        way_in = self._way_in.get((request.method, request.url.path))
+        if way_in is not None:
+            answer: ASGIApp = await way_in(request)
+        elif self._token.is_cookie(request.cookies.get(COOKIE, "")):
+            await self._app(scope, receive, self._renewing(request, send))
+            return
+        elif request.url.path in PROBES:
+            answer = self._app
+        else:
+            answer = await self._refused(request) or self._app
+        await answer(scope, receive, send)
 
     async def _enter(self, request: Request) -> Response:
         try:
             given = str(json.loads(await request.body())["token"])
         except (ValueError, KeyError, TypeError, RecursionError):
             return JSONResponse({"error": 'Expected {"token": "..."}.'}, 400)
-        refused = self._refused(request, given)
+        refused = self._looked_at(request, given)
         if refused is not None:
             return refused
         answer = Response(status_code=204)
         self._give_cookie(answer, request)
         return answer
 
-    async def _others(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope)
-        has_cookie = self._token.is_cookie(request.cookies.get(COOKIE, ""))
-        if has_cookie or request.url.path in PROBES:
-            renew = has_cookie and request.url.path == "/"
-            await self._app(scope, receive, self._renewing(request, send) if renew else send)
-            return
+    async def _refused(self, request: Request) -> Response | None:
         kind, _, given = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            refused = self._refused(request, given.strip())
-            if refused is None:
-                await self._app(scope, receive, send)
-                return
+            refused = self._looked_at(request, given.strip())
         elif request.url.path == "/":
             refused = await self._how_to_enter(request)
         else:
             refused = JSONResponse({"error": _KEYLESS}, 401)
-        if refused.status_code == 401:
+        if refused is not None and refused.status_code == 401:
             refused.headers["WWW-Authenticate"] = "Bearer"
-        await refused(scope, receive, send)
+        return refused
 
-    def _refused(self, request: Request, given: str) -> Response | None:
-        """Look at a token, unless there were wrong ones just now: then not even a right one is told of."""
+    def _looked_at(self, request: Request, given: str) -> Response | None:
+        """What a token is answered, None for the right one; after wrong ones not even that is looked at."""
         address = request.client.host if request.client else ""
         wait_s = self._throttle.wait_s(address)
         if wait_s > 0:
@@ -109,7 +106,9 @@ class Entrance:
         )
 
     def _renewing(self, request: Request, send: Send) -> Send:
-        """A kiosk that is looked at every day never runs out of its year."""
+        """Whenever the page is opened its year begins anew."""
+        if request.url.path != "/":
+            return send
         given = Response()
         self._give_cookie(given, request)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -49,6 +50,8 @@ class Guard:
 
         try:
             await self._app(scope, receive, send_guarded)
+        except ClientDisconnect:
+            pass  # nobody is left to answer
         except Exception as error:
             logs.crash("request_failed", error)
             if not started:
