@@ -28,10 +28,10 @@ from appliance import logs
 from appliance.addresses import split
 from appliance.audit import AuditLog, difference
 from appliance.clock import utc_now
-from appliance.config import Config
+from appliance.config import Config, ConfigError
 from appliance.control import Command, MarkStudy, Retry
 from appliance.delivery.courier import Courier, DeliveriesOpen
-from appliance.facts import Board, Facts, ModelFacts
+from appliance.facts import Board, Facts, ModelFacts, Reloaded
 from appliance.faults import reach
 from appliance.findings.objects import ObjectStore
 from appliance.imaging.isolation import SlicePool, WorkerLost
@@ -45,11 +45,13 @@ from appliance.intake.watch import FilesSeen, OddSeen, Scanned, SentinelSeen, Wa
 from appliance.journal import Journal, JournalError, JournalReader, is_blank
 from appliance.keeper import Keeper
 from appliance.known_answers import AnswersWrong, KnownAnswers
+from appliance.lamp import Lamp
 from appliance.light import light, one_line
 from appliance.reader import AnswersChecked, EngineReady, Reader, ReadingFinished
 from appliance.reading import ModelInUse, Rules, rules_for
 from appliance.recorder import Recorder
 from appliance.records import Slice, SlicePlan
+from appliance.reload import compare
 from appliance.service import ServiceManager
 from appliance.shown import shown
 from appliance.state_disk import GivenUp, StateDisk
@@ -58,8 +60,10 @@ from appliance.web.access import Access
 from appliance.web.app import create_app, create_metrics_app
 from appliance.web.certificate import Certificate
 from appliance.web.server import WebServer, tcp, unix
+from appliance.web.status import Observer
 from engines.bundle import ModelFile
 from engines.protocol import Engine
+from engines.spec import ModelSpec
 
 LOOP_S = 0.05
 PUBLISH_S = 0.25
@@ -70,6 +74,8 @@ FIRST_ANSWERS_S = 60.0
 DELIVERY_S = 15.0
 """After so long without known answers, or without an answer of the results folder, somebody should look."""
 STOP_S = 8.0
+HEARTBEAT_S = 10.0
+"""After so long without news of the main loop the lamp shows that it hangs."""
 QUEUE_SIZE = 4096
 WATCH_BACKLOG = 64
 BACKLOG_AT_ONCE = 200
@@ -111,16 +117,21 @@ class Daemon:
         config: Config,
         model: ModelFile,
         open_engine: Callable[[], Engine],
+        read_config: Callable[[], Config],
         *,
         accept_folder: bool = False,
     ) -> None:
-        """Takes the state folder and binds the addresses.
+        """Takes the state folder and binds the addresses. `read_config` reads the configuration again, and
+        raises ConfigError.
 
         Raises StateFolderError, JournalError, TokenError, CertificateError, WebError, or WrongModel.
         """
         self._config = config
+        self._read_config = read_config
+        self._reload_asked = False
+        self._reloaded: Reloaded | None = None
         self._model = ModelInUse(model.spec, model.digest, None)
-        self._rules = _rules(config, model)
+        self._rules = _rules(config, model.spec)
         self._messages: queue.Queue[Message] = queue.Queue(QUEUE_SIZE)
         self._stopping = False
         self._service = ServiceManager()
@@ -151,6 +162,7 @@ class Daemon:
         self._mount = self._journal.meta("export_mount") or None
         self._build(open_engine)
         self._board = Board(self._facts())
+        self._observer = Observer(self._board, HEARTBEAT_S)
         self._servers = self._bind()
         self._disk.while_waiting = self._wait_for_the_disk
 
@@ -185,12 +197,11 @@ class Daemon:
         self._reader = Reader(
             open_engine,
             self._known_answers,
-            self._rules,
             config.known_answer_interval_s,
             journal.charge_try,
             post,
         )
-        self._recorder = Recorder(journal, objects, self._rules, config.retry_after_s)
+        self._recorder = Recorder(journal, objects, config.retry_after_s)
         self._keeper = Keeper(
             journal,
             self._recorder,
@@ -209,6 +220,7 @@ class Daemon:
             progress=self._service.progress,
         )
         self._courier = Courier(journal, objects, config.results, post)
+        self._lamp = Lamp(lambda: self._observer.look()[1], config.lamp)
 
     def _bind(self) -> list[WebServer]:
         """The page, the metrics where they have an address of their own, and the socket for commands."""
@@ -232,7 +244,9 @@ class Daemon:
             except (OSError, NotDicom, Unreadable, ChangedMeanwhile, WorkerLost) as error:
                 raise AnswersWrong(f"A known answer cannot be read: {type(error).__name__}.") from error
 
-        return KnownAnswers(engine, self._rules, read_slices, self._state.known_answers, self._disk)
+        return KnownAnswers(
+            engine, rules_for(engine.spec), read_slices, self._state.known_answers, self._disk
+        )
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What was in progress at a crash is found again by reading.
@@ -241,6 +255,7 @@ class Daemon:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGHUP, self._on_hangup)
         threading.excepthook = self._on_thread_exception
         logs.event("started", pid=os.getpid(), model=self._model.spec.name, digest=self._model.digest)
         for server in self._servers:
@@ -248,7 +263,7 @@ class Daemon:
         self._journal.abandon_tries()
         self._note_start()
         self._pool.warm()
-        for thread in (self._reader, self._courier, self._watch):
+        for thread in (self._reader, self._courier, self._watch, self._lamp):
             thread.start()
         with contextlib.suppress(GivenUp):
             self._loop()
@@ -258,7 +273,7 @@ class Daemon:
     def _note_start(self) -> None:
         """What is another than at the last start goes into the audit log."""
         now = {
-            "configuration": json.dumps(self._config.model_dump(mode="json"), sort_keys=True),
+            "configuration": _as_json(self._config),
             "model": f"{self._model.spec.name} {self._model.spec.version} {self._model.digest}",
             "version": version("scanlight"),
         }
@@ -270,6 +285,9 @@ class Daemon:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
+
+    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
+        self._reload_asked = True
 
     def _on_thread_exception(self, failure: threading.ExceptHookArgs) -> None:
         if failure.exc_value is not None:
@@ -295,12 +313,18 @@ class Daemon:
         self._watch.stop()
         self._reader.stop()
         self._courier.stop()
+        self._lamp.stop()
         self._disk.give_up()
         for server in self._servers:
             server.ask_to_stop()
         end = time.monotonic() + STOP_S
         self._pool.close()
-        threads: Sequence[Reader | Courier | WebServer] = (self._courier, self._reader, *self._servers)
+        threads: Sequence[Reader | Courier | Lamp | WebServer] = (
+            self._courier,
+            self._reader,
+            self._lamp,
+            *self._servers,
+        )
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
         with contextlib.suppress(GivenUp):
@@ -321,6 +345,9 @@ class Daemon:
                 pass
             reach("loop.turned")
             self._service.ready()
+            if self._reload_asked:
+                self._reload_asked = False
+                self._reload()
             now = time.monotonic()
             self._keeper.tick(now)
             if now - housekept >= HOUSEKEEPING_S:
@@ -339,6 +366,47 @@ class Daemon:
         self._board.facts = self._facts()
         self._service.status(one_line(light(self._board.facts)))
         self._service.progress()
+
+    def _reload(self) -> None:
+        """Put the configuration to use as far as it can change now; one with mistakes changes nothing."""
+        self._service.reloading()
+        try:
+            reload = compare(self._config, self._read_config())
+        except ConfigError as error:
+            for problem in error.problems:
+                logs.event("configuration_refused", logging.ERROR, why=problem)
+            self._reloaded = Reloaded(utc_now(), len(error.problems), (), {})
+            self._journal.note_audit("configuration_refused", mistakes=len(error.problems))
+        else:
+            self._note_configuration(reload.config)
+            self._use(reload.config)
+            self._reloaded = Reloaded(utc_now(), 0, reload.applied, dict(reload.refused))
+            logs.event("configuration_reloaded", applied=reload.applied)
+            for setting, why in reload.refused.items():
+                logs.event("setting_waits_for_a_start", logging.WARNING, setting=setting, why=why)
+        self._service.reloaded()
+
+    def _note_configuration(self, new: Config) -> None:
+        before, now = _as_json(self._config), _as_json(new)
+        if now != before:
+            self._journal.note_audit("configuration_changed", changed=difference(before, now))
+            self._journal.set_meta("configuration", now)
+
+    def _use(self, config: Config) -> None:
+        """All that can change while it runs; a reading that has begun goes on by its rules."""
+        self._config = config
+        logs.use_level(config.log_level)
+        polling = _polls(config)
+        self._watch.use_hints(not polling)
+        self._watch.rescan_every(config.rescan_s)
+        self._desk.tries = self._keeper.tries = config.tries
+        self._reader.check_every(config.known_answer_interval_s)
+        self._recorder.retry_after_s = config.retry_after_s
+        self._rules = self._keeper.rules = _rules(config, self._model.spec)
+        self._keeper.keep_pace(config.pace(polling=polling))
+        self._keeper.memory_budget = config.memory_budget_mb * 2**20
+        self._keeper.show = partial(shown, label=config.label)
+        self._lamp.use(config.lamp)
 
     def _handle(self, message: Message) -> None:
         match message:
@@ -495,7 +563,8 @@ class Daemon:
             not_analysed=counts.not_analysed,
             failed=counts.failed,
             newest_alarm=counts.newest_alarm,
-            lamp="off",
+            lamp=self._lamp.state,
+            reloaded=self._reloaded,
             in_progress=self._keeper.in_progress(self._reader.at_job),
             queue_depth=self._keeper.queue_depth(),
             oldest_pending_s=now - min(pending) if pending else 0.0,
@@ -524,16 +593,20 @@ def _is_lost(journal: Path) -> bool:
         return False  # whoever opens it says what is wrong with it
 
 
-def _rules(config: Config, model: ModelFile) -> Rules:
+def _rules(config: Config, spec: ModelSpec) -> Rules:
     own = config.operating_point
     return rules_for(
-        model.spec,
+        spec,
         lung_min_ml=config.lung_min_ml,
         axial_tolerance_deg=config.axial_tolerance_deg,
         operating_point=own.value if own else None,
         operating_point_reason=own.reason if own else "",
         moved=config.reasons,
     )
+
+
+def _as_json(config: Config) -> str:
+    return json.dumps(config.model_dump(mode="json"), sort_keys=True)
 
 
 def _polls(config: Config) -> bool:

@@ -44,6 +44,17 @@ class ModelFacts:
     engine: EngineIdentity | None
 
 
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """The last time that the configuration was read again: how many mistakes kept all as it was, the settings
+    that changed, and those whose change waits for a start, with the reasons."""
+
+    at: str
+    mistakes: int
+    applied: tuple[str, ...]
+    refused: dict[str, str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What is true now. Ages are seconds on the monotonic clock at the moment of publishing, `rescan_at`
@@ -53,7 +64,7 @@ class Facts:
     loop that moves from one that hangs. Ages and `known_answer_ok` are None until the first time, and late
     when they pass their limit. `faults` are codes of operations that fail now, such as writing a result.
     `suspect` counts studies, `not_analysed` and `failed` series that nobody has looked at; `newest_alarm` is
-    the newest finding among those that flagged, 0 for none.
+    the newest finding among those that flagged, 0 for none. `reloaded` is None until the first time.
     """
 
     heartbeat: float
@@ -75,6 +86,7 @@ class Facts:
     failed: int
     newest_alarm: int
     lamp: LampState
+    reloaded: Reloaded | None
     in_progress: tuple[InProgress, ...]
     queue_depth: dict[str, int]
     oldest_pending_s: float

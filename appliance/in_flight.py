@@ -10,7 +10,7 @@ from appliance.intake.completeness import count_reached
 from appliance.intake.grouping import Copy, merge
 from appliance.journal import SeriesRow
 from appliance.lifecycle import Life, Phase
-from appliance.reading import Reading
+from appliance.reading import Reading, Rules
 from appliance.records import Arrival, FileIdentity, Slice
 
 
@@ -18,8 +18,8 @@ from appliance.records import Arrival, FileIdentity, Slice
 class InFlight:
     """`paths` are all files that belong to it, `slices` one for each SOP Instance UID.
 
-    `job` numbers the reading that runs. `missing` are files that an earlier reading used and that were not
-    where they had been, the last time at `missed_at`.
+    `job` numbers the reading that runs, by these `rules`. `missing` are files that an earlier reading used
+    and that were not where they had been, the last time at `missed_at`.
     `retry`: it is to be read once more whatever was read or tried before. `evicted`: planes were dropped to
     save memory and must be read again. `awaited` are the paths that are being read again, `asked_again` says
     that there were some. `folders` are those of its files, awaited ones too. `complete_at` and
@@ -29,6 +29,7 @@ class InFlight:
     row: SeriesRow
     study_uid: str
     life: Life
+    rules: Rules
     slices: dict[str, Slice] = field(default_factory=dict)
     paths: dict[Path, tuple[Arrival, str]] = field(default_factory=dict)
     job: int | None = None

@@ -94,7 +94,7 @@ class Keeper:
         self._journal = journal
         self._recorder = recorder
         self._desk = desk
-        self._rules = rules
+        self.rules = rules
         self._pace = pace
         self._submit = submit
         self._changed = changed
@@ -102,8 +102,8 @@ class Keeper:
         self.show = show
         self._export_folder = export_folder
         self._sentinel = sentinel
-        self._tries = tries
-        self._memory_budget = memory_budget
+        self.tries = tries
+        self.memory_budget = memory_budget
         self._progress = progress
         self.model = model
         self._series: dict[str, InFlight] = {}
@@ -117,7 +117,7 @@ class Keeper:
     # What the main loop tells
 
     def keep_pace(self, pace: Pace) -> None:
-        """The export folder is on another kind of file system now."""
+        """When a series counts as complete, from now on."""
         self._pace = pace
 
     def take(self, taken: SliceTaken) -> None:
@@ -134,7 +134,7 @@ class Keeper:
             life = Life.begin(taken.seen_at)
             if row.ended:
                 life = replace(life, phase=Phase.ENDED)
-            one = self._series[header.series_uid] = InFlight(row, header.study_uid, life)
+            one = self._series[header.series_uid] = InFlight(row, header.study_uid, life, self.rules)
             logs.event("series_seen", series=header.series_uid, known=row.ended)
         copy = one.take(taken.slice)
         kind = {Copy.NEW: "slice", Copy.SAME: "duplicate"}.get(copy, "replaced")
@@ -201,7 +201,7 @@ class Keeper:
         reach("try.settled")
         if isinstance(finished.result, EngineError):
             logs.event("engine_error", logging.ERROR, series=one.row.subject, why=str(finished.result))
-            if self._journal.series(one.row.subject, one.study_uid).tries < self._tries:
+            if self._journal.series(one.row.subject, one.study_uid).tries < self.tries:
                 self._step(one, ReadingLost())
                 return
             one.reading = failed(engine_failed(finished.result), finished.job.slices)
@@ -364,6 +364,7 @@ class Keeper:
 
     def _read(self, one: InFlight) -> None:
         one.complete_at = utc_now()
+        one.rules = self.rules
         if one.evicted:
             one.evicted = False
             for arrival, _ in list(one.paths.values()):
@@ -376,11 +377,11 @@ class Keeper:
         if one.gone or not slices:
             self._end_without_files(one, row)
         elif not one.retry and is_current(
-            self._journal.current(row.id), key_of(slices, self.model.digest, self._rules)
+            self._journal.current(row.id), key_of(slices, self.model.digest, one.rules)
         ):
             self._recorder.end_unchanged(one)
             self._ended(row.subject, None)
-        elif row.tries >= self._tries and not one.retry:
+        elif row.tries >= self.tries and not one.retry:
             why = f"The process ended {row.tries} times in a row while the engine read this series."
             one.reading = failed(Problem(Reason.ENGINE_ERROR, why), slices)
             self._step(one, ReadingDone(flagged=False))
@@ -394,7 +395,7 @@ class Keeper:
         self._jobs[one.job] = one
         files = tuple(arrival for arrival, _ in one.paths.values())
         slices = tuple(one.slices.values())
-        self._submit(Job(one.job, one.row.id, slices, files, time.monotonic(), reading))
+        self._submit(Job(one.job, one.row.id, slices, files, time.monotonic(), one.rules, reading))
 
     def _reopen(self, one: InFlight) -> None:
         """A late slice of a series that ended, or another try: read its other files again."""
@@ -414,7 +415,7 @@ class Keeper:
 
     def _try_again(self, row: SeriesRow) -> None:
         if row.study_uid is not None:
-            one = InFlight(row, row.study_uid, Life.begin(time.monotonic()), retry=True)
+            one = InFlight(row, row.study_uid, Life.begin(time.monotonic()), self.rules, retry=True)
             self._series[row.subject] = one
             self._reopen(one)
             return
@@ -433,7 +434,7 @@ class Keeper:
         The series that got the last slice is left, and those that are being read again for this very reason:
         two could drive out each other.
         """
-        excess = sum(one.bytes for one in self._series.values()) - self._memory_budget
+        excess = sum(one.bytes for one in self._series.values()) - self.memory_budget
         if excess <= 0:
             return
         receiving = [one for one in self._series.values() if one.life.phase is Phase.RECEIVING]

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +23,6 @@ from appliance import logs
 from appliance.config import LampSettings
 from appliance.facts import LampState
 from appliance.light import Light
-from appliance.web.status import Observer
 
 LOOK_S: Final = 0.25
 REPEAT_S: Final = 60.0
@@ -52,11 +52,11 @@ class Shown:
 
 
 class Lamp(threading.Thread):
-    """Follows what `observer` sees, until `stop`; `settings` may change meanwhile."""
+    """Follows the light as `look` sees it, until `stop`; `settings` may change meanwhile."""
 
-    def __init__(self, observer: Observer, settings: LampSettings | None) -> None:
+    def __init__(self, look: Callable[[], Light], settings: LampSettings | None) -> None:
         super().__init__(name="lamp", daemon=True)
-        self._observer = observer
+        self._look = look
         self._settings = settings
         self._wake = threading.Event()
         self._stopping = False
@@ -87,7 +87,7 @@ class Lamp(threading.Thread):
                 self._leave(lit, settings)
                 lit, shown = settings, None
             now = time.monotonic()
-            level = Shown.of(self._observer.look()[1])
+            level = Shown.of(self._look())
             if lit is None:
                 self._settle("off")
             elif level != shown or now >= due:

@@ -44,10 +44,15 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_Lines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    _LOGGER.setLevel(level.upper())
+    use_level(level)
     # pydicom's messages and warnings quote what a header says.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     warnings.simplefilter("ignore")
+
+
+def use_level(level: str) -> None:
+    """From which level on events are written."""
+    _LOGGER.setLevel(level.upper())
 
 
 def event(name: str, level: int = logging.INFO, **fields: object) -> None:

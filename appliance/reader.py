@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ class Job:
     slices: tuple[Slice, ...]
     files: tuple[Arrival, ...]
     queued_at: float
+    rules: Rules
     reading: Reading | None = None
 
     @property
@@ -87,7 +89,6 @@ class Reader(threading.Thread):
         self,
         open_engine: Callable[[], Engine],
         answers: Callable[[Engine], KnownAnswers],
-        rules: Rules,
         interval_s: float,
         charge: Callable[[int], None],
         post: Callable[[Message], None],
@@ -95,13 +96,14 @@ class Reader(threading.Thread):
         super().__init__(name="engine", daemon=True)
         self._open_engine = open_engine
         self._answers = answers
-        self._rules = rules
         self._interval_s = interval_s
         self._charge = charge
         self._post = post
         self._jobs: NewestFirst[Job] = NewestFirst()
         self._changed = threading.Condition()
         self._stopping = False
+        self._passed = False
+        self._checked_at = -math.inf
         self._busy_since: float | None = None
         self._opening_since: float | None = None
         self.at_job: int | None = None
@@ -110,6 +112,12 @@ class Reader(threading.Thread):
     def submit(self, job: Job) -> None:
         with self._changed:
             self._jobs.put(job.newest_ns, job)
+            self._changed.notify()
+
+    def check_every(self, seconds: float) -> None:
+        """The known answers, from the last time on."""
+        with self._changed:
+            self._interval_s = seconds
             self._changed.notify()
 
     def stop(self) -> None:
@@ -140,25 +148,27 @@ class Reader(threading.Thread):
 
     def _serve(self, engine: Engine) -> None:
         answers = self._answers(engine)
-        due = time.monotonic()
-        passed = False
         while not self._stopping:
-            if time.monotonic() >= due:
-                passed = self._check(answers)
-                due = time.monotonic() + (self._interval_s if passed else min(RECHECK_S, self._interval_s))
-            job = self._next(due, take=passed)
+            if time.monotonic() >= self._due():
+                self._passed = self._check(answers)
+                self._checked_at = time.monotonic()
+            job = self._next()
             if job is not None:
                 finished = self._read(job, engine)
                 self._post(finished)
                 if isinstance(finished.result, BadOutput):
                     # No engine may say that: before it reads on, it shows whether it is to be trusted.
-                    due = time.monotonic()
+                    self._checked_at = -math.inf
 
-    def _next(self, until: float, *, take: bool) -> Job | None:
-        """The job to read now; None when there is none until then, jobs may not be taken, or all is over."""
+    def _due(self) -> float:
+        """When the known answers are to be run again."""
+        return self._checked_at + (self._interval_s if self._passed else min(RECHECK_S, self._interval_s))
+
+    def _next(self) -> Job | None:
+        """The job to read now; None when the known answers are due, or all is over."""
         with self._changed:
-            while not self._stopping and (left := until - time.monotonic()) > 0:
-                if take and len(self._jobs):
+            while not self._stopping and (left := self._due() - time.monotonic()) > 0:
+                if self._passed and len(self._jobs):
                     return self._jobs.pop()
                 self._changed.wait(left)
         return None
@@ -194,7 +204,7 @@ class Reader(threading.Thread):
         self.at_job = job.number
         result: Reading | EngineError
         try:
-            result = read_series(job.slices, engine, self._rules)
+            result = read_series(job.slices, engine, job.rules)
         except EngineError as error:
             result = error
         finally:

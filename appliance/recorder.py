@@ -17,7 +17,7 @@ from appliance.findings.record import SeriesRecord
 from appliance.in_flight import InFlight
 from appliance.journal import BACKLOG, Event, Journal, KnownFile, SeriesRow
 from appliance.known_answers import PROBABILITY_TOLERANCE
-from appliance.reading import ModelInUse, Reading, Rules, record_of
+from appliance.reading import ModelInUse, Reading, record_of
 from appliance.reasons import Outcome, Reason
 from appliance.records import Arrival
 
@@ -41,11 +41,10 @@ STILL_SUSPECT = "An earlier revision of this series was flagged, so that the stu
 class Recorder:
     """Called by the main loop alone. What the disk refuses waits in its place."""
 
-    def __init__(self, journal: Journal, objects: ObjectStore, rules: Rules, retry_after_s: float) -> None:
+    def __init__(self, journal: Journal, objects: ObjectStore, retry_after_s: float) -> None:
         self._journal = journal
         self._objects = objects
-        self._rules = rules
-        self._retry_after_s = retry_after_s
+        self.retry_after_s = retry_after_s
         self._files: list[KnownFile] = []
         self._counted: Counter[tuple[str, str]] = Counter()
 
@@ -79,7 +78,7 @@ class Recorder:
         """
         started = time.perf_counter()
         assert one.reading is not None
-        record = record_of(one.reading, list(one.slices.values()), model, self._rules)
+        record = record_of(one.reading, list(one.slices.values()), model, one.rules)
         assert record.reading_key is not None
         current = self._journal.current(one.row.id)
         if is_current(current, record.reading_key) and not (one.retry and _differ(current, record)):
@@ -171,7 +170,7 @@ class Recorder:
         if record.reason not in RETRIED:
             return None
         parked = self._journal.series(row.subject, row.study_uid).parked
-        return utc_in(min(self._retry_after_s * 2 ** min(parked, 20), LONGEST_DELAY_S))
+        return utc_in(min(self.retry_after_s * 2 ** min(parked, 20), LONGEST_DELAY_S))
 
 
 def is_current(current: SeriesRecord | None, reading_key: str) -> TypeGuard[SeriesRecord]:

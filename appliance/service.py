@@ -52,6 +52,13 @@ class ServiceManager:
         if text != self._status and self._send(f"STATUS={text}"):
             self._status = text
 
+    def reloading(self) -> None:
+        """The configuration is read again, until `reloaded`."""
+        self._send("RELOADING=1")
+
+    def reloaded(self) -> None:
+        self._send("READY=1")
+
     def stopping(self) -> None:
         self._send("STOPPING=1")
 

@@ -36,6 +36,7 @@ READY = Facts(
     failed=0,
     newest_alarm=0,
     lamp="off",
+    reloaded=None,
     in_progress=(),
     queue_depth={"parse": 0, "infer": 0, "record": 0},
     oldest_pending_s=0.0,

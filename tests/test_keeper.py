@@ -47,7 +47,7 @@ class Room:
         self.jobs: list[Job] = []
         self.looks: list[float] = []
         self.journal = Journal(tmp_path / "journal.db")
-        self.recorder = Recorder(self.journal, ObjectStore(tmp_path / "objects", StateDisk()), rules, 60)
+        self.recorder = Recorder(self.journal, ObjectStore(tmp_path / "objects", StateDisk()), 60)
         self.desk = IntakeDesk(pool, 1, plan, self.posted.put, tries=1, installation=None)
         self.keeper = Keeper(
             self.journal,

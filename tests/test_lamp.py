@@ -35,7 +35,8 @@ class Site:
     @contextmanager
     def lamp(self, command: tuple[str, ...] | None, deadline_s: float = 5.0) -> Iterator[Lamp]:
         settings = None if command is None else LampSettings(command=command, deadline_s=deadline_s)
-        lamp = Lamp(Observer(self.board, 60), settings)
+        observer = Observer(self.board, 60)
+        lamp = Lamp(lambda: observer.look()[1], settings)
         lamp.start()
         try:
             yield lamp

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +55,7 @@ def run(
     """
     try:
         settings = load(config)
-        daemon = _build(settings, accept_folder=accept_folder)
+        daemon = _build(settings, config, accept_folder=accept_folder)
     except ConfigError as error:
         for problem in error.problems:
             typer.echo(problem, err=True)
@@ -69,9 +71,17 @@ def run(
         os._exit(CRASHED)
 
 
-def _build(settings: Config, *, accept_folder: bool) -> Daemon:
+def _build(settings: Config, file: Path, *, accept_folder: bool) -> Daemon:
     # What is written is for the service and its group.
     os.umask(0o027)
+    # What would be read again is being read for the first time.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(settings.log_level)
     model = load_model(settings.model or default_model())
-    return Daemon(settings, model, lambda: open_engine(model, settings.engine), accept_folder=accept_folder)
+    return Daemon(
+        settings,
+        model,
+        lambda: open_engine(model, settings.engine),
+        partial(load, file),
+        accept_folder=accept_folder,
+    )

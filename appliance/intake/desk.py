@@ -88,7 +88,7 @@ class IntakeDesk:
         self._parsing = ParseQueue(pool, 2 * workers, post)
         self._plan = plan
         self._headers_only = replace(plan, pixels=False)
-        self._tries = tries
+        self.tries = tries
         self._installation = installation
         self._bad: dict[Path, _Bad] = {}
         self._lost: dict[Path, Problem] = {}
@@ -207,11 +207,11 @@ class IntakeDesk:
         """Try again behind everything that is new; in the end read the header alone, to name the series."""
         path = parse.arrival.path
         logs.event("worker_lost", logging.WARNING, reason=problem.reason, tries=parse.tries + 1)
-        if parse.tries + 1 < self._tries:
+        if parse.tries + 1 < self.tries:
             self._parsing.add(replace(parse, tries=parse.tries + 1))
         elif path not in self._lost:
             self._lost[path] = problem
-            self._parsing.add(replace(parse, plan=self._headers_only, tries=self._tries))
+            self._parsing.add(replace(parse, plan=self._headers_only, tries=self.tries))
         else:
             self._put_aside(parse, self._lost.pop(path), None)
         return FileLost(problem.reason)

@@ -147,6 +147,11 @@ class Watch(threading.Thread):
         self._look_asked = True
         os.eventfd_write(self._wake, 1)
 
+    def rescan_every(self, seconds: float) -> None:
+        """From now on."""
+        self._rescan_s = seconds
+        self.look()
+
     def use_hints(self, wanted: bool) -> None:
         """Whether hints are worth having, from the next look on."""
         self._wants_hints = wanted
