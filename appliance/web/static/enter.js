@@ -1,8 +1,11 @@
 // The token is in the fragment of the link, which is sent to nobody. It is taken out of the address at once, so
 // that it stays in no history and on no screen, and posted for a cookie.
 
-const token = location.hash.slice(1);
 const MINUTE_S = 60;
+const AGAIN_S = 5;
+
+let token = "";
+let waiting = 0;
 
 function say(word, line) {
   document.getElementById("word").textContent = word;
@@ -10,7 +13,6 @@ function say(word, line) {
 }
 
 async function enter() {
-  history.replaceState(null, "", "/enter");
   say("Opening …", "");
   const answer = await fetch("/api/enter", {
     method: "POST",
@@ -22,7 +24,7 @@ async function enter() {
   } else if (answer.status === 429) {
     const seconds = Number(answer.headers.get("Retry-After")) || MINUTE_S;
     say("Wait a moment.", `There were wrong links: this one is tried again in ${seconds} s.`);
-    setTimeout(tryAgain, seconds * 1000);
+    waiting = setTimeout(tryToEnter, seconds * 1000);
   } else if (answer.status === 401) {
     say("This link is not valid any more.", "Call IT: the command scanlight link on the appliance prints the new one.");
   } else {
@@ -31,11 +33,21 @@ async function enter() {
   }
 }
 
-function tryAgain() {
+function tryToEnter() {
   enter().catch(() => {
     say("Scanlight does not answer.", "It is tried again in a moment; if it stays so, call IT.");
-    setTimeout(tryAgain, 5000);
+    waiting = setTimeout(tryToEnter, AGAIN_S * 1000);
   });
+}
+
+// Also when the link is opened in the tab that is here already, which then is not loaded again.
+function look() {
+  const found = location.hash.slice(1);
+  if (!found) return;
+  token = found;
+  history.replaceState(null, "", "/enter");
+  clearTimeout(waiting);
+  tryToEnter();
 }
 
 // A browser that follows a link of another site does not show its cookie the first time: ask once more from here.
@@ -44,5 +56,6 @@ async function comeBack() {
   if (answer.ok) location.replace("/");
 }
 
-if (token) tryAgain();
-else comeBack().catch(() => {});
+addEventListener("hashchange", look);
+look();
+if (!token) comeBack().catch(() => {});
