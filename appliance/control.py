@@ -15,10 +15,12 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from appliance.journal import Mark
 
 ANSWER_S = 30.0
+STATUS_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +52,10 @@ class NoDaemon(Exception):
     """Nobody answers at the socket."""
 
 
+class Silent(Exception):
+    """There is a daemon, and it does not answer."""
+
+
 class Refused(Exception):
     """The daemon answered, but did not do it; the message is its sentence."""
 
@@ -64,11 +70,35 @@ def short_path(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
+def status(control: Path) -> dict[str, Any]:
+    """The body of `/api/status`, within some seconds. Raises NoDaemon, Silent or PermissionError."""
+    connection = _Connection(control, STATUS_S)
+    try:
+        connection.request("GET", "/api/status")
+        response = connection.getresponse()
+        body = json.loads(response.read())
+    except (TimeoutError, BlockingIOError, ConnectionResetError) as error:
+        raise Silent(str(error)) from error
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise NoDaemon(error.strerror or str(error)) from error
+    except (http.client.HTTPException, ValueError) as error:
+        raise Silent(str(error)) from error
+    finally:
+        connection.close()
+    if response.status != 200 or not isinstance(body, dict):
+        raise Silent(f"it answered with {response.status}")
+    return body
+
+
 def retry(control: Path, subjects: Sequence[str]) -> int:
     """Ask the daemon to read series once more; how many it knows. Raises NoDaemon or Refused."""
-    connection = _Connection(control)
+    connection = _Connection(control, ANSWER_S)
     try:
-        connection.request("POST", "/api/retry", json.dumps({"subjects": list(subjects)}))
+        connection.request(
+            "POST", "/api/retry", json.dumps({"subjects": list(subjects)})
+        )
         response = connection.getresponse()
         answer = response.read()
     except TimeoutError as error:
@@ -92,8 +122,8 @@ def _sentence(status: int, answer: bytes) -> str:
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, control: Path) -> None:
-        super().__init__("localhost", timeout=ANSWER_S)
+    def __init__(self, control: Path, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
         self._control = control
 
     def connect(self) -> None:
