@@ -31,82 +31,48 @@ COMPLETE_VARIABLE = "_SCANLIGHT_COMPLETE"
 """Set by a shell that asks how a line can go on."""
 
 COMMANDS: dict[tuple[str, ...], Command] = {
-    ("run",): Command(
-        "appliance.commands.run:run", "Watch the export folder and flag: the daemon."
-    ),
+    ("run",): Command("appliance.commands.run:run", "Watch the export folder and flag: the daemon."),
     ("read",): Command(
-        "appliance.commands.read:read",
-        "Read any tree of DICOM files once, without a daemon.",
+        "appliance.commands.read:read", "Read any tree of DICOM files once, without a daemon."
     ),
-    ("list",): Command(
-        "appliance.commands.journal:list_series", "List what a daemon has seen."
-    ),
-    ("show",): Command(
-        "appliance.commands.journal:show", "Show a series with all its revisions."
-    ),
-    ("link",): Command(
-        "appliance.commands.link:link",
-        "Print the link that opens the page on a screen.",
-    ),
-    ("status",): Command(
-        "appliance.commands.status:status", "Show what the light knows."
-    ),
-    ("retry",): Command(
-        "appliance.commands.retry:retry", "Have series read once more."
-    ),
+    ("list",): Command("appliance.commands.journal:list_series", "List what a daemon has seen."),
+    ("show",): Command("appliance.commands.journal:show", "Show a series with all its revisions."),
+    ("link",): Command("appliance.commands.link:link", "Print the link that opens the page on a screen."),
+    ("status",): Command("appliance.commands.status:status", "Show what the light knows."),
+    ("retry",): Command("appliance.commands.retry:retry", "Have series read once more."),
     ("rebuild",): Command(
-        "appliance.commands.rebuild:rebuild",
-        "Make a new journal in place of a damaged one.",
+        "appliance.commands.rebuild:rebuild", "Make a new journal in place of a damaged one."
     ),
     ("rollback",): Command(
-        "appliance.commands.rollback:rollback",
-        "Bring the journal back to what an older version reads.",
+        "appliance.commands.rollback:rollback", "Bring the journal back to what an older version reads."
     ),
-    ("config", "check"): Command(
-        "appliance.commands.config:check", "Check a configuration file."
-    ),
+    ("config", "check"): Command("appliance.commands.config:check", "Check a configuration file."),
     ("config", "example"): Command(
         "appliance.commands.config:example", "Print a configuration to start from."
     ),
     ("config", "drop-in"): Command(
-        "appliance.commands.config:drop_in",
-        "Print what the service's sandbox must be opened for.",
+        "appliance.commands.config:drop_in", "Print what the service's sandbox must be opened for."
     ),
-    ("config", "schema"): Command(
-        "appliance.commands.config:schema", "Print the settings as JSON Schema."
-    ),
+    ("config", "schema"): Command("appliance.commands.config:schema", "Print the settings as JSON Schema."),
     ("completion",): Command(
-        "appliance.commands.completion:completion",
-        "Print what lets a shell complete commands.",
+        "appliance.commands.completion:completion", "Print what lets a shell complete commands."
     ),
-    ("demo",): Command(
-        "tools.demo:demo",
-        "Play a scanner to a daemon of its own and show what it finds.",
-    ),
+    ("demo",): Command("tools.demo:demo", "Play a scanner to a daemon of its own and show what it finds."),
     ("replay",): Command(
-        "tools.replay.command:replay",
-        "Simulate scanners, and count what the appliance tells of them.",
+        "tools.replay.command:replay", "Simulate scanners, and count what the appliance tells of them."
     ),
-    ("phantom",): Command(
-        "tools.phantom.command:phantom", "Write procedural chests as DICOM series."
-    ),
+    ("phantom",): Command("tools.phantom.command:phantom", "Write procedural chests as DICOM series."),
     ("bench", "completeness"): Command(
-        "tools.bench.completeness:completeness",
-        "Replay arrivals to a daemon: what it tells, and when.",
+        "tools.bench.completeness:completeness", "Replay arrivals to a daemon: what it tells, and when."
     ),
     ("bench", "folder"): Command(
         "tools.bench.folder:folder",
         "Look after a million old files: time, memory, how soon a new one is seen.",
     ),
-    ("bench", "volume"): Command(
-        "tools.bench.volume:volume", "Time folder to volume against other readers."
-    ),
+    ("bench", "volume"): Command("tools.bench.volume:volume", "Time folder to volume against other readers."),
 }
 
-GROUPS = {
-    "config": "The configuration file.",
-    "bench": "Measurements, against a named peer.",
-}
+GROUPS = {"config": "The configuration file.", "bench": "Measurements, against a named peer."}
 
 
 def _version(wanted: bool) -> None:
@@ -117,10 +83,7 @@ def _version(wanted: bool) -> None:
 
 def _root(
     show: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_version, is_eager=True, help="Show the version."
-        ),
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Scanlight flags suspected COVID-19 pneumonia on chest CT as the scan finishes.
@@ -132,9 +95,7 @@ def _root(
 def build(arguments: Sequence[str]) -> typer.Typer:
     """The application for these arguments: the command that they name is loaded, the others listed."""
     words = tuple(word for word in arguments if not word.startswith("-"))
-    app = typer.Typer(
-        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-    )
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_root)
     groups: dict[str, typer.Typer] = {}
     for name, command in COMMANDS.items():
@@ -146,9 +107,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
                 app.add_typer(groups[group], name=group, help=GROUPS[group])
             parent = groups[group]
         function = command.load() if words[: len(name)] == name else _unloaded
-        parent.command(
-            name[-1], help=None if function is not _unloaded else command.help
-        )(function)
+        parent.command(name[-1], help=None if function is not _unloaded else command.help)(function)
     return app
 
 
@@ -160,8 +119,6 @@ def main() -> None:
     """The `scanlight` command, or what a shell can complete of it."""
     if COMPLETE_VARIABLE in os.environ:
         completion_init()
-        line = os.environ.get("COMP_WORDS") or os.environ.get(
-            "_TYPER_COMPLETE_ARGS", ""
-        )
+        line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
         build(line.split()[1:])()
     build(sys.argv[1:])()

@@ -96,9 +96,7 @@ def retry(control: Path, subjects: Sequence[str]) -> int:
     """Ask the daemon to read series once more; how many it knows. Raises NoDaemon or Refused."""
     connection = _Connection(control, ANSWER_S)
     try:
-        connection.request(
-            "POST", "/api/retry", json.dumps({"subjects": list(subjects)})
-        )
+        connection.request("POST", "/api/retry", json.dumps({"subjects": list(subjects)}))
         response = connection.getresponse()
         answer = response.read()
     except TimeoutError as error:

@@ -17,12 +17,8 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-def completion(
-    shell: Annotated[Shell, typer.Argument(help="The shell that is to complete.")],
-) -> None:
+def completion(shell: Annotated[Shell, typer.Argument(help="The shell that is to complete.")]) -> None:
     """Print what the shell is to read at its start, such as: source <(scanlight completion bash)."""
     typer.echo(
-        get_completion_script(
-            prog_name="scanlight", complete_var=COMPLETE_VARIABLE, shell=shell.value
-        )
+        get_completion_script(prog_name="scanlight", complete_var=COMPLETE_VARIABLE, shell=shell.value)
     )

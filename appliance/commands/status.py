@@ -16,13 +16,7 @@ from appliance.config import DEFAULT_CONFIG
 from appliance.light import FAULTS, State
 
 EXIT: Final = MappingProxyType(
-    {
-        State.READY: 0,
-        State.READING: 10,
-        State.SUSPECT: 11,
-        State.NOT_ANALYSED: 12,
-        State.FAULT: 13,
-    }
+    {State.READY: 0, State.READING: 10, State.SUSPECT: 11, State.NOT_ANALYSED: 12, State.FAULT: 13}
 )
 NO_DAEMON: Final = 14
 
@@ -32,9 +26,7 @@ STANDARD_OF_CARE: Final = "A study without a flag stays in the standard of care.
 def status(
     config: ConfigOption = DEFAULT_CONFIG,
     state: StateOption = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="As /api/status has it.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As /api/status has it.")] = False,
 ) -> None:
     """Show what the light knows: the state and why, the counts, what is in progress, the model.
 
@@ -51,17 +43,12 @@ def status(
         )
         raise typer.Exit(EXIT[State.FAULT]) from None
     except PermissionError:
-        typer.echo(
-            f"{folder.control} is not for this user: run it as root or as the service.",
-            err=True,
-        )
+        typer.echo(f"{folder.control} is not for this user: run it as root or as the service.", err=True)
         raise typer.Exit(USAGE) from None
     except control.NoDaemon:
         typer.echo(f"NO SIGNAL: no daemon runs with {folder.path}.", err=True)
         raise typer.Exit(NO_DAEMON) from None
-    typer.echo(
-        json.dumps(body, ensure_ascii=False) if as_json else "\n".join(lines(body))
-    )
+    typer.echo(json.dumps(body, ensure_ascii=False) if as_json else "\n".join(lines(body)))
     raise typer.Exit(exit_code(body))
 
 
