@@ -69,6 +69,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "tools.bench.folder:folder",
         "Look after a million old files: time, memory, how soon a new one is seen.",
     ),
+    ("bench", "metrics"): Command(
+        "tools.bench.metrics:metrics", "Time /metrics over a journal of years against counters in memory."
+    ),
     ("bench", "volume"): Command("tools.bench.volume:volume", "Time folder to volume against other readers."),
 }
 

@@ -22,10 +22,11 @@ class Gpu:
 
 
 class Gpus:
-    """Keeps the library open from one look to the next: opening it can take a second."""
+    """Keeps the library open from the start on: to load and open it can take longer than a look may."""
 
     def __init__(self) -> None:
         self._open = False
+        self.look()
 
     def look(self) -> list[Gpu]:
         """Every GPU. A driver that went away and came back is found again."""

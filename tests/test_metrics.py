@@ -229,3 +229,10 @@ def test_the_journal_counts_in_the_buckets_of_the_metrics(
         for below, bound in enumerate(bounds, 1):
             assert value(metrics, f"{name}_bucket", le=str(bound), **labels) == below
         assert value(metrics, f"{name}_bucket", le="+Inf", **labels) == len(bounds) + 1
+
+
+def test_a_scrape_reads_no_event(journal: Journal, metrics: CollectorRegistry) -> None:
+    journal.add_files([], [Event("series", "flagged"), Event("probability", value=0.9)])
+    journal._db.execute("DELETE FROM event")
+    assert value(metrics, "series_total", outcome="flagged", reason="") == 1
+    assert value(metrics, "probability_count") == 1

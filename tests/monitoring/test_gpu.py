@@ -16,9 +16,10 @@ import json, os, sys
 from prometheus_client import CollectorRegistry, generate_latest
 from appliance.gpu import Gpus
 from appliance.metrics import gpu_gauges
-gpus = Gpus()
+gpus = None
 for said in json.loads(sys.argv[1]):
     os.environ["NVML_STUB"] = said
+    gpus = gpus or Gpus()
     print(json.dumps([[s.name, s.labels, s.value] for m in gpu_gauges(gpus.look()) for s in m.samples]))
 """
 
