@@ -71,6 +71,11 @@ def person(request: Request, named: str) -> str:
     return named if user is None else user
 
 
+async def api_person(request: Request) -> Response:
+    """The name that the page need not ask for, where a proxy gives one."""
+    return JSONResponse({"name": person(request, "") or None})
+
+
 def _user(request: Request, header: str) -> str | None:
     """What the proxy wrote; nobody where it was written twice, once perhaps by somebody else."""
     values = [value.strip() for value in request.headers.getlist(header)]

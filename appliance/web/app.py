@@ -28,7 +28,7 @@ from appliance.journal import JournalReader
 from appliance.light import FAULTS
 from appliance.metrics import registry
 from appliance.reasons import RULES
-from appliance.web.access import Access, Door
+from appliance.web.access import Access, Door, api_person
 from appliance.web.assets import asset
 from appliance.web.guard import Guard
 from appliance.web.status import Observer, status, why_not_alive, why_not_ready
@@ -131,6 +131,7 @@ def create_app(
             Route("/api/status", api_status),
             Route("/api/series", api_series),
             Route("/api/codes", _codes),
+            Route("/api/person", api_person),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", _scrape(registry(observer.facts, lambda: reader(JournalReader.totals)))),

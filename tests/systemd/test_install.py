@@ -116,7 +116,7 @@ def environments(releases: tuple[Release, Release], tmp_path_factory: pytest.Tem
 
 @pytest.fixture
 def site(environments: Path, tmp_path: Path) -> Site:
-    for name in ("root/opt/scanlight", "state"):
+    for name in ("root/opt/scanlight", "root/usr/share/bash-completion", "state"):
         (tmp_path / name).mkdir(parents=True)
     return Site(tmp_path / "root", tmp_path / "state", environments)
 
@@ -144,6 +144,8 @@ def test_a_first_install_brings_service_user_and_a_configuration_to_fill_in(
     for kind in ("sysusers", "tmpfiles"):
         assert (site.root / f"usr/local/lib/{kind}.d/scanlight.conf").is_file()
     assert not (site.root / DROP_IN).exists()
+    completion = site.root / "usr/local/share/bash-completion/completions/scanlight"
+    assert "complete -o default" in completion.read_text()
 
 
 def test_an_install_that_is_repeated_changes_nothing(site: Site, this: Release) -> None:
@@ -158,7 +160,7 @@ def test_a_configuration_that_changed_opens_the_sandbox(site: Site, this: Releas
     site.configure()
     site.install(this)
     assert "IPAddressAllow" not in (site.root / DROP_IN).read_text()
-    site.configure("listen: 0.0.0.0:8080")
+    site.configure("metrics_listen: 0.0.0.0:9464")
     site.run("configure")
     assert "IPAddressAllow=any" in (site.root / DROP_IN).read_text()
 

@@ -351,6 +351,13 @@ def test_the_user_of_the_proxy_acts_whatever_name_was_typed(named: Callable[...,
     assert named([(b"x-remote-user", "Zoë".encode())]).json() == {"person": "Zoë"}
 
 
+def test_the_page_can_ask_whose_name_is_known(opened: Open) -> None:
+    behind = opened(Access(user_header="X-Remote-User"))
+    assert behind.get("/api/person", headers={"X-Remote-User": "grey"}).json() == {"name": "grey"}
+    assert behind.get("/api/person").json() == {"name": None}
+    assert opened(Access()).get("/api/person", headers={"X-Remote-User": "grey"}).json() == {"name": None}
+
+
 def test_without_the_user_of_the_proxy_nobody_acts(named: Callable[..., httpx.Response]) -> None:
     twice = [("X-Remote-User", "forged"), ("X-Remote-User", "grey")]
     for headers in ([], [("X-Remote-User", "")], twice):
