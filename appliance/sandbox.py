@@ -16,13 +16,17 @@ from appliance.config import Config
 
 STATE: Final = Path("/var/lib/scanlight")
 HOMES: Final = (Path("/home"), Path("/root"), Path("/run/user"))
+LAMPS: Final = ("DeviceAllow=char-hidraw rw", "DeviceAllow=char-usb_device rw")
+"""The devices that USB lamps are; whether they may be used, their permissions say."""
 TEMPORARY: Final = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 
 
 def drop_in(config: Config) -> str:
     """A drop-in for scanlight.service with what this configuration needs; links are followed."""
     tls = (config.tls.certificate, config.tls.key) if config.tls else ()
-    read = (config.export_folder, *(path for path in (config.model, config.access_token_file, *tls) if path))
+    lamp = Path(config.lamp.command[0]) if config.lamp else None
+    named = (config.model, config.access_token_file, lamp, *tls)
+    read = (config.export_folder, *(path for path in named if path))
     written = (config.state_folder, config.results)
     lines = ["# What the configuration asks for. Made by install.sh: change the configuration instead."]
     lines.append("[Service]")
@@ -41,6 +45,8 @@ def drop_in(config: Config) -> str:
         is_loopback(split(address)[0]) for address in (config.listen, config.metrics_listen) if address
     ):
         lines.append("IPAddressAllow=any")
+    if config.lamp is not None:
+        lines += LAMPS
     return "\n".join(lines) + "\n"
 
 

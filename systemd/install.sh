@@ -48,6 +48,7 @@ main() {
     config=$root/etc/scanlight.yaml
     library=$root/usr/local/lib
     dropin=$root/etc/systemd/system/scanlight.service.d/10-configuration.conf
+    completion=$root/usr/local/share/bash-completion/completions/scanlight
     [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "Only root can do this: run it with sudo, or rehearse with --root DIR."
 
     for tool in systemd-sysusers systemd-tmpfiles; do
@@ -179,10 +180,22 @@ place_units() {
     install -C -m 644 "$units/scanlight.service" "$library/systemd/system/scanlight.service"
     install -C -m 644 "$units/sysusers.conf" "$library/sysusers.d/scanlight.conf"
     install -C -m 644 "$units/tmpfiles.conf" "$library/tmpfiles.d/scanlight.conf"
+    if [ -d "$root/usr/share/bash-completion" ]; then
+        place_completion
+    fi
     if [ "$(id -u)" = 0 ]; then
         systemd-sysusers ${root:+--root="$root"} scanlight.conf
     fi
     set_owners
+}
+
+# A version that knows none goes without.
+place_completion() {
+    mkdir -p "$(dirname "$completion")"
+    if "$opt/current/bin/scanlight" completion bash >"$completion.new" 2>/dev/null; then
+        install -C -m 644 "$completion.new" "$completion"
+    fi
+    rm "$completion.new"
 }
 
 set_owners() {
@@ -244,7 +257,7 @@ uninstall() {
     if live; then
         systemctl disable --quiet scanlight 2>/dev/null || true
     fi
-    rm -f "$library/systemd/system/scanlight.service" "$library/sysusers.d/scanlight.conf" "$library/tmpfiles.d/scanlight.conf" "$dropin"
+    rm -f "$library/systemd/system/scanlight.service" "$library/sysusers.d/scanlight.conf" "$library/tmpfiles.d/scanlight.conf" "$dropin" "$completion"
     rmdir "$(dirname "$dropin")" 2>/dev/null || true
     rm -rf "$opt"
     if live; then

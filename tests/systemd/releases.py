@@ -35,7 +35,7 @@ def build(folder: Path, wheelhouse: Path, lock: str, newer: bool) -> Release:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copyfile(ROOT / name, source / name)
     (source / "requirements-run.lock").write_text(lock)
-    project, journal = source / "pyproject.toml", source / "appliance/journal.py"
+    project, journal = source / "pyproject.toml", source / "appliance/journal/schema.py"
     if newer:
         change(project, r'^version = ".*"$', f'version = "{NEWER}"')
         change(

@@ -161,6 +161,24 @@ def the_sandbox_holds(site: Site) -> None:
     assert machine.run("nsenter", "-t", main, "-m", "ls", "/root", check=False).stdout == ""
 
 
+def test_a_reload_changes_what_can_change_and_says_what_is_wrong(site: Site) -> None:
+    machine = site.machine
+    lamp, told = machine.path("/usr/local/bin/lamp"), machine.path("/var/lib/scanlight/told")
+    lamp.write_text('#!/bin/sh\necho "$1" >>/var/lib/scanlight/told\n')
+    lamp.chmod(0o755)
+    file = machine.path("/etc/scanlight.yaml")
+    main, before = machine.show("MainPID"), file.read_text()
+    file.write_text(before + "log_levle: debug\n")
+    assert machine.run("systemctl", "reload", "scanlight", check=False).returncode != 0
+    assert "did you mean log_level?" in site.machine.service_log()
+    file.write_text(before + "lamp: {command: [/usr/local/bin/lamp]}\n")
+    machine.run("systemctl", "reload", "scanlight")
+    machine.wait("the lamp is lit", lambda: told.exists() and "ready" in told.read_text())
+    assert (machine.show("MainPID"), machine.show("ActiveState")) == (main, "active")
+    machine.run("systemctl", "stop", "scanlight")
+    assert told.read_text().splitlines()[-1] == "no_signal"
+
+
 def test_a_share_that_is_mounted_after_the_start_is_seen(site: Site) -> None:
     machine = site.machine
     machine.run("mount", "-t", "tmpfs", "none", "/srv/ct-export")

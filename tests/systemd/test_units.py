@@ -36,7 +36,7 @@ def opened(text: str) -> list[str]:
 def verify(analyze: str, folder: Path, drop_in: str | None = None) -> str:
     """What systemd-analyze says of the unit; its command is replaced by one that this machine has."""
     unit = folder / UNIT.name
-    unit.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text(), flags=re.M))
+    unit.write_text(re.sub(r"^(Exec\w+)=\S+", r"\1=/bin/true", UNIT.read_text(), flags=re.M))
     if drop_in is not None:
         (folder / f"{UNIT.name}.d").mkdir()
         (folder / f"{UNIT.name}.d/10-configuration.conf").write_text(drop_in)
@@ -119,6 +119,12 @@ def test_three_lines_of_configuration_need_nothing_opened() -> None:
 )
 def test_what_the_configuration_names_is_opened_and_nothing_else(line: str, setting: str) -> None:
     assert opened(THREE_LINES + line) == [setting]
+
+
+def test_a_lamp_may_use_the_devices_that_lamps_are_and_its_command_is_found() -> None:
+    devices = ["DeviceAllow=char-hidraw rw", "DeviceAllow=char-usb_device rw"]
+    assert opened(THREE_LINES + "lamp: {command: [/usr/local/bin/lamp]}") == devices
+    assert opened(THREE_LINES + "lamp: {command: [/home/it/lamp]}") == ["ProtectHome=read-only", *devices]
 
 
 def test_results_within_a_state_folder_elsewhere_are_opened_with_it() -> None:
