@@ -8,6 +8,7 @@ facts on the board, and in the journal.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -42,7 +43,7 @@ from appliance.intake.desk import Became, FileGone, FileLeft, FileLost, FilePass
 from appliance.intake.installation import Installation
 from appliance.intake.parsing import Parsed
 from appliance.intake.watch import FilesSeen, OddSeen, Scanned, SentinelSeen, Watch
-from appliance.journal import Journal, JournalError, JournalReader, is_blank
+from appliance.journal import OTHER, Journal, JournalError, JournalReader, is_blank
 from appliance.keeper import Keeper
 from appliance.known_answers import AnswersWrong, KnownAnswers
 from appliance.lamp import Lamp
@@ -145,10 +146,10 @@ class Daemon:
 
         self._state = StateFolder(config.state_folder)
         self._lock = self._state.take(config.results)
-        if _is_lost(self._state.journal) and any(config.results.glob("[!.]*.r[0-9]*.json")):
+        if _is_lost(self._state.journal) and (left := _left_behind(config, self._state)) is not None:
             raise JournalError(
-                f"There are results in {config.results} and no journal at {self._state.journal}: run"
-                " scanlight rebuild, so that nothing is delivered twice."
+                f"There is {left} and no journal at {self._state.journal}: run scanlight rebuild, so that"
+                " nothing is delivered twice."
             )
         self._disk = StateDisk()
         self._journal = Journal(self._state.journal, self._disk)
@@ -178,8 +179,9 @@ class Daemon:
         self._watch = Watch(
             config.export_folder,
             self._post_patiently,
-            known=((one.path, one.identity) for one in journal.known_files()),
+            known=((one.path, one.identity, one.changed_ns) for one in journal.known_files()),
             mount=self._mount,
+            bare=self._mount is None and self._counts.series == 0,
             rescan_s=config.rescan_s,
             hints=not polling,
             sentinel=sentinel,
@@ -262,7 +264,7 @@ class Daemon:
             server.start()
         self._journal.abandon_tries()
         self._note_start()
-        self._pool.warm()
+        self._pool.start()
         for thread in (self._reader, self._courier, self._watch, self._lamp):
             thread.start()
         with contextlib.suppress(GivenUp):
@@ -457,10 +459,12 @@ class Daemon:
     def _file_parsed(self, became: Became | None) -> None:
         match became:
             case SliceTaken():
+                self._watch.found()
                 self._keeper.take(became)
             case FilePassed(arrival):
+                self._watch.passed(arrival)
                 self._keeper.file_settled(arrival.path)
-                self._recorder.note_file(arrival, "other")
+                self._recorder.note_file(arrival, OTHER)
             case FileLeft(arrival):
                 self._recorder.note_file(arrival, "before_installation")
             case FileGone(arrival):
@@ -591,6 +595,14 @@ def _is_lost(journal: Path) -> bool:
         return is_blank(journal)
     except sqlite3.Error:
         return False  # whoever opens it says what is wrong with it
+
+
+def _left_behind(config: Config, state: StateFolder) -> Path | None:
+    """What only an installation with a journal leaves, although somebody may fetch and remove results."""
+    if state.audit.exists() and state.audit.stat().st_size:
+        return state.audit
+    results, objects = config.results.glob("[!.]*.r[0-9]*.json"), state.objects.glob("[!.]*.json")
+    return next(itertools.chain(results, objects), None)
 
 
 def _rules(config: Config, spec: ModelSpec) -> Rules:

@@ -57,7 +57,7 @@ ANSWERS_FAILED = "known_answers_failed_at"
 
 BEFORE_INSTALLATION = Problem(
     Reason.BEFORE_INSTALLATION,
-    "The series was in the export folder before Scanlight was installed and is left alone.",
+    "It was in the export folder before Scanlight was installed and is left alone.",
 )
 FILES_GONE = Problem(
     Reason.FILES_GONE,
@@ -154,7 +154,14 @@ class Keeper:
 
     def odd_seen(self, seen: OddSeen) -> None:
         """Something that is no regular file ends on its own, unless it was there before the installation."""
-        if not self._desk.is_old(seen.arrival, lay_there=seen.lay_there):
+        subject = self._subject(seen.arrival)
+        left = unread_record(BEFORE_INSTALLATION, path=subject, identity=seen.arrival.identity)
+        row = self._journal.series(subject, None)
+        if self._desk.is_old(seen.arrival, lay_there=seen.lay_there):
+            self._ended(subject, self._recorder.record_unread(row, left, [], deliver=False))
+        elif is_current(self._journal.current(row.id), left.reading_key or ""):
+            self._journal.end(row.id, [], [])
+        else:
             self._end_file(seen.arrival, seen.problem, known=False)
 
     def sentinel_seen(self, path: Path, seen_at: float) -> None:
@@ -481,12 +488,16 @@ class Keeper:
         One that is `known` is tried again, and is not told of until it changes.
         """
         self._files_again.pop(arrival.path, None)
-        subject = printable(str(arrival.path.relative_to(self._export_folder)))
+        subject = self._subject(arrival)
         row = self._journal.series(subject, None)
         record = unread_record(problem, path=subject, identity=arrival.identity)
         self._recorder.count("files", "unreadable")
         file = KnownFile(str(arrival.path), arrival.identity, "unreadable", row.id)
         self._ended(subject, self._recorder.record_unread(row, record, [file] if known else []))
+
+    def _subject(self, arrival: Arrival) -> str:
+        """A file that belongs to no series, by its path in the export folder."""
+        return printable(str(arrival.path.relative_to(self._export_folder)))
 
     def _ended(self, subject: str, record: SeriesRecord | None) -> None:
         self._series.pop(subject, None)

@@ -13,7 +13,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from appliance.intake import folder
 from appliance.intake.installation import Installation
 from appliance.journal import (
     BACKLOG,
+    OTHER,
     Event,
     Journal,
     JournalDamaged,
@@ -297,7 +298,7 @@ def _take_files(
                     series[header.series_uid].shown = shown(result, config.label)
                     series[header.series_uid].instances.add(header.sop_instance_uid)
                 case NotDicom():
-                    others.append(KnownFile(str(one.path), one.identity, "other", None))
+                    others.append(KnownFile(str(one.path), one.identity, OTHER, None, one.changed_ns))
                 case _:
                     series[printable(str(one.path.relative_to(config.export_folder)))].files.append(one)
     installation = Installation.of(installed_at, config.backlog_h)
@@ -311,10 +312,16 @@ def _take_files(
             others += [KnownFile(str(one.path), one.identity, kind, row.id) for one in found.files]
             rebuilt.files += len(found.files)
             continue
-        old = [one for one in found.files if not installation.came_after(one)]
+        old = [one for one in found.files if not _came_after(one, installation, record)]
         others += [KnownFile(str(one.path), one.identity, BACKLOG, None) for one in old]
         rebuilt.to_read += len(found.files) - len(old)
     journal.add_files(others)
+
+
+def _came_after(one: Arrival, installation: Installation, record: SeriesRecord | None) -> bool:
+    """Of a series that was left alone, an old file was there before, whoever touched its inode since."""
+    left_alone = record is not None and record.reason is Reason.BEFORE_INSTALLATION
+    return installation.came_after(replace(one, changed_ns=0) if left_alone else one)
 
 
 def _is_all_of_it(record: SeriesRecord, found: _Found) -> bool:

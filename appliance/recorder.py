@@ -54,7 +54,9 @@ class Recorder:
 
     def note_file(self, arrival: Arrival, kind: str, series_id: int | None = None) -> None:
         """A file needs no more reading; until the next flush a restart would look at it again."""
-        self._files.append(KnownFile(str(arrival.path), arrival.identity, kind, series_id))
+        self._files.append(
+            KnownFile(str(arrival.path), arrival.identity, kind, series_id, arrival.changed_ns)
+        )
         self.count("files", kind)
 
     def note_backlog(self, old: Sequence[Arrival]) -> None:

@@ -70,6 +70,8 @@ def test_a_damaged_journal_is_refused_kept_aside_and_rebuilt(tmp_path: Path, sma
         assert scanlight("rebuild", "--config", appliance.config).returncode == 2, "a daemon runs"
     assert scanlight("rebuild", "--config", appliance.config).returncode == 1, "nothing is wrong with it"
 
+    for path in (appliance.export_folder / "old").iterdir():
+        path.chmod(0o640)
     damage(appliance)
     refused = scanlight("run", "--config", appliance.config)
     assert (refused.returncode, "is damaged: run scanlight rebuild" in refused.stderr) == (2, True)
@@ -114,9 +116,15 @@ def test_a_journal_that_is_gone_is_no_fresh_start(tmp_path: Path, small_chest: S
     refused = scanlight("run", "--config", appliance.config)
     assert (refused.returncode, "run scanlight rebuild" in refused.stderr) == (2, True)
 
-    # What was recorded and not delivered is delivered now.
+    # Somebody may have fetched the results, or lost more than the journal.
     (result,) = appliance.results.iterdir()
     shutil.move(result, tmp_path / "aside")
+    assert scanlight("run", "--config", appliance.config).returncode == 2
+    shutil.move(appliance.state / "audit.log", tmp_path / "audit.log")
+    assert scanlight("run", "--config", appliance.config).returncode == 2
+    shutil.move(tmp_path / "audit.log", appliance.state / "audit.log")
+
+    # What was recorded and not delivered is delivered now.
     assert scanlight("rebuild", "--config", appliance.config).returncode == 0
     with appliance:
         appliance.wait_for_findings(1)

@@ -105,9 +105,13 @@ class WorkerPool:
         self._wake.send_bytes(b"\0")
         return future
 
+    def start(self) -> list[Future[None]]:
+        """Has all workers start; the futures end when they run and have imported what they need."""
+        return [self.call(time.sleep, 0.01) for _ in range(self._limit)]
+
     def warm(self) -> None:
-        """Waits until all workers run and have imported what they need."""
-        for started in [self.call(time.sleep, 0.01) for _ in range(self._limit)]:
+        """Waits until all workers run."""
+        for started in self.start():
             started.result()
 
     def close(self) -> None:

@@ -24,7 +24,10 @@ Stamp = tuple[int, int, int]
 
 @dataclass(slots=True)
 class _Told:
-    """The files of one folder, either packed or, since a single file was noted, open by their names."""
+    """The files of one folder, either packed or, since a single file was noted, open by their names.
+
+    `passed` are those that are none of ours, with when their inode changed.
+    """
 
     names: str = ""
     identities: bytes = b""
@@ -33,6 +36,7 @@ class _Told:
     stamp: Stamp | None = None
     changed_at: float = 0.0
     round: int = 0
+    passed: dict[str, int] | None = None
 
     def files(self) -> dict[str, bytes]:
         if self.open is None:
@@ -45,22 +49,39 @@ class _Told:
             self.names, self.identities = "", b""
         return self.open
 
+    def is_another(self, name: str, changed_ns: int) -> bool:
+        """Whether a file passed and its inode has changed since, which is asked once."""
+        if self.passed is None or self.passed.get(name, changed_ns) == changed_ns:
+            return False
+        del self.passed[name]
+        return True
+
 
 class Census:
     """Times are on the monotonic clock."""
 
-    def __init__(self, known: Iterable[tuple[str, FileIdentity]] = ()) -> None:
-        """`known` files need not be told of; the ones of a folder best come together, by their names."""
+    def __init__(self, known: Iterable[tuple[str, FileIdentity, int]] = ()) -> None:
+        """`known` files need not be told of; the ones of a folder best come together, by their names.
+
+        With each comes when its inode changed, where it is none of ours, else 0.
+        """
         self._folders: dict[str, _Told] = {}
         self._round = 0
-        parts = ((*path.rpartition("/"), identity) for path, identity in known)
+        parts = ((*path.rpartition("/"), identity, changed_ns) for path, identity, changed_ns in known)
         for folder, files in groupby(parts, lambda one: one[0]):
-            packed = [(name, identity.pack()) for _, _, name, identity in files]
+            packed, passed = [], {}
+            for _, _, name, identity, changed_ns in files:
+                packed.append((name, identity.pack()))
+                if changed_ns:
+                    passed[name] = changed_ns
             if folder in self._folders:
                 self._folders[folder].files().update(packed)
             else:
                 names = "/".join(name for name, _ in packed)
                 self._folders[folder] = _Told(names, b"".join(identity for _, identity in packed))
+            if passed:
+                told = self._folders[folder]
+                told.passed = (told.passed or {}) | passed
 
     def settled(self, folder: Path, stamp: Stamp, now: float) -> tuple[str, ...] | None:
         """The names of the folders in a folder that need not be listed; None for one that must be."""
@@ -79,6 +100,8 @@ class Census:
         Without a `stamp` it is not settled until it is listed again.
         """
         told = self._of(folder)
+        if told.passed:
+            self._doubt(told, listing)
         names, identities = "/".join(listing.names), b"".join(listing.identities)
         news: list[Arrival] = []
         if told.open is not None or (told.names, told.identities) != (names, identities):
@@ -95,11 +118,21 @@ class Census:
         """Whether a file is new or changed; it counts as told from now on."""
         told = self._of(arrival.path.parent)
         files, identity = told.files(), arrival.identity.pack()
-        if files.get(arrival.path.name) == identity:
+        name = arrival.path.name
+        another = told.is_another(name, arrival.changed_ns)
+        if files.get(name) == identity and not another:
             return False
-        files[arrival.path.name] = identity
+        files[name] = identity
         told.changed_at = now
         return True
+
+    def passed(self, arrival: Arrival) -> None:
+        """A file is none of ours: it is told of again when its inode changes, whatever else it keeps.
+
+        Who fills a file in place, and puts its mtime back, has changed nothing else.
+        """
+        told = self._of(arrival.path.parent)
+        told.passed = (told.passed or {}) | {arrival.path.name: arrival.changed_ns}
 
     def forget(self, path: Path) -> None:
         """Tell of a file again, should it be there."""
@@ -112,6 +145,13 @@ class Census:
         for folder in [folder for folder, told in self._folders.items() if told.round < self._round]:
             del self._folders[folder]
         self._round += 1
+
+    @staticmethod
+    def _doubt(told: _Told, listing: Listing) -> None:
+        """Tell of those again that passed and whose inode changed."""
+        for name, changed_ns in zip(listing.names, listing.changed_ns, strict=True):
+            if told.is_another(name, changed_ns):
+                told.files().pop(name, None)
 
     def _of(self, folder: Path) -> _Told:
         told = self._folders.setdefault(str(folder), _Told())

@@ -75,11 +75,11 @@ class SentinelSeen:
 class Scanned:
     """A look at the folder that began at `began` ended; `down` says why it cannot be trusted, else None.
 
-    `mount` is what it lies on, blank where that is not known. `bare`: no file was ever found in it, so that a
-    share may yet be mounted over it. `took_s` is for a look at every file, `next_s` until the next look.
-    `unreadable` folders below cannot be listed, `free_bytes` is what the file system has left, `hints_lost`
-    says why hints were missing since the last time. Every hour `unknown` has the files not on record, for
-    whoever knows what is on its way.
+    `mount` is what it lies on, blank where that is not known. `bare`: nothing of ours was ever found in it,
+    so that a share may yet be mounted over it. `took_s` is for a look at every file, `next_s` until the next
+    look. `unreadable` folders below cannot be listed, `free_bytes` is what the file system has left,
+    `hints_lost` says why hints were missing since the last time. Every hour `unknown` has the files not on
+    record, for whoever knows what is on its way.
     """
 
     began: float
@@ -103,20 +103,24 @@ class Watch(threading.Thread):
         root: Path,
         post: Callable[[FilesSeen | OddSeen | SentinelSeen | Scanned], None],
         *,
-        known: Iterable[tuple[str, FileIdentity]],
+        known: Iterable[tuple[str, FileIdentity, int]],
         mount: str | None,
+        bare: bool,
         rescan_s: float,
         hints: bool,
         sentinel: Sentinel | None,
         not_on_record: Callable[[Sequence[str]], Iterable[str]],
     ) -> None:
-        """`known` need not be told of; `not_on_record` says which of a thousand paths the journal lacks."""
+        """`known` need not be told of; `not_on_record` says which of a thousand paths the journal lacks.
+
+        `mount` is what the folder must lie on, if that is known. `bare`: nothing of ours was ever in it.
+        """
         super().__init__(name="watch", daemon=True)
         self._root = root
         self._post = post
         self._census = Census(known)
         self._mount = mount or ""
-        self._bare = mount is None
+        self._bare = bare
         self._found = False
         self._rescan_s = rescan_s
         self._wants_hints = hints
@@ -130,6 +134,7 @@ class Watch(threading.Thread):
         self._touched: dict[Path, float] = {}
         self._news: list[Arrival] = []
         self._vanished: deque[Path] = deque()
+        self._passed: deque[Arrival] = deque()
         self._wake = os.eventfd(0)
         self._stopping = False
         self._look_asked = False
@@ -155,6 +160,14 @@ class Watch(threading.Thread):
     def use_hints(self, wanted: bool) -> None:
         """Whether hints are worth having, from the next look on."""
         self._wants_hints = wanted
+
+    def found(self) -> None:
+        """Something of ours is in the folder: what it lies on now is what is meant."""
+        self._found = True
+
+    def passed(self, arrival: Arrival) -> None:
+        """A file is none of ours: tell of it again when its inode changes."""
+        self._passed.append(arrival)
 
     def forget(self, path: Path) -> None:
         """Tell of a file with the next look again, should it be there: it was told of and not found."""
@@ -194,7 +207,15 @@ class Watch(threading.Thread):
 
     # Hints
 
+    def _hear_back(self) -> None:
+        """What became of files that were told of."""
+        while self._vanished:
+            self._census.forget(self._vanished.popleft())
+        while self._passed:
+            self._census.passed(self._passed.popleft())
+
     def _follow_hints(self) -> None:
+        self._hear_back()
         self._hear()
         now = time.monotonic()
         for path in [path for path, since in self._touched.items() if now - since >= SETTLE_S]:
@@ -252,8 +273,7 @@ class Watch(threading.Thread):
         started = time.monotonic()
         thorough = started >= self._next_thorough
         unknown = _Unknown(self._not_on_record) if thorough and started >= self._next_count else None
-        while self._vanished:
-            self._census.forget(self._vanished.popleft())
+        self._hear_back()
         unreadable: list[Path] = []
         down: folder.FolderDown | None = None
         try:
@@ -361,7 +381,6 @@ class Watch(threading.Thread):
                     self._watch(path)
                     closed: list[Path] = []
                     found = folder.listing(path, unreadable=closed.append, answered=self._asked)
-                    self._found = self._found or bool(found.names)
                     age_s = max(0.0, time.time() - status.st_mtime)
                     self._tell(self._census.listed(path, found, None if closed else stamp, now, age_s))
                     self._tell_odd(path, found.odd)

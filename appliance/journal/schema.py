@@ -139,8 +139,8 @@ MIGRATIONS = (
                     ORDER BY p.revision DESC LIMIT 1) IS NOT 'flagged'));
     END;
 
-    -- When the inode of a file that is none of ours last changed: an exporter that fills a file in place may put
-    -- its mtime back.
+    -- When the inode of a file that is none of ours last changed: an exporter that fills a file in place may
+    -- put its mtime back.
     CREATE TABLE passed (path BLOB PRIMARY KEY, changed_ns INTEGER NOT NULL) WITHOUT ROWID;
 
     -- Lines on their way to the audit log, which repeats none of these numbers.

@@ -24,6 +24,7 @@ from appliance.findings.record import SeriesRecord
 from appliance.journal.rows import (
     BACKLOG,
     MANY,
+    OTHER,
     SERIES_COLUMNS,
     Delivery,
     Event,
@@ -153,15 +154,16 @@ class Journal:
         while True:
             with self._lock:
                 rows = self._db.execute(
-                    "SELECT path, size, mtime_ns, inode, kind, series_id FROM file"
-                    " LEFT JOIN series ON series.id = series_id"
-                    " WHERE path > ? AND (series_id IS NULL OR ended) ORDER BY path LIMIT ?",
+                    "SELECT file.path, size, mtime_ns, inode, kind, series_id, COALESCE(changed_ns, 0)"
+                    " FROM file LEFT JOIN series ON series.id = series_id"
+                    " LEFT JOIN passed ON passed.path = file.path"
+                    " WHERE file.path > ? AND (series_id IS NULL OR ended) ORDER BY file.path LIMIT ?",
                     (last, MANY),
                 ).fetchall()
             if not rows:
                 return
-            for path, size, mtime_ns, inode, kind, series_id in rows:
-                yield KnownFile(os.fsdecode(path), FileIdentity(size, mtime_ns, inode), kind, series_id)
+            for path, size, mtime_ns, inode, *rest in rows:
+                yield KnownFile(os.fsdecode(path), FileIdentity(size, mtime_ns, inode), *rest)
             last = rows[-1][0]
 
     def backlog(self, limit: int) -> list[Arrival]:
@@ -538,7 +540,7 @@ def _note(db: sqlite3.Connection, event: str, **what: object) -> None:
     db.execute("INSERT INTO audit (entry) VALUES (?)", (entry,))
 
 
-def _put_files(db: sqlite3.Connection, files: Iterable[KnownFile]) -> None:
+def _put_files(db: sqlite3.Connection, files: Sequence[KnownFile]) -> None:
     db.executemany(
         "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)",
         (
@@ -552,6 +554,10 @@ def _put_files(db: sqlite3.Connection, files: Iterable[KnownFile]) -> None:
             )
             for one in files
         ),
+    )
+    db.executemany(
+        "INSERT OR REPLACE INTO passed VALUES (?, ?)",
+        ((os.fsencode(one.path), one.changed_ns) for one in files if one.kind == OTHER),
     )
 
 

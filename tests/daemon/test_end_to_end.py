@@ -272,8 +272,12 @@ def test_old_files_are_left_alone_but_an_old_study_exported_today_is_read(
             target.with_suffix(".part").rename(target)
         (record,) = appliance.wait_for_findings(1)
         assert (record["series_uid"], record["outcome"]) == (uid_of(new[0]), "flagged")
-        listed = [json.loads(line) for line in appliance.cli("list", "--json").stdout.splitlines()]
-    reasons = {one["series_uid"]: one["reason"] for one in listed}
+
+        def listed() -> list[dict[str, object]]:
+            return [json.loads(line) for line in appliance.cli("list", "--json").stdout.splitlines()]
+
+        appliance.wait("the old one is named", lambda: len(listed()) == 2, 20)
+        reasons = {one["series_uid"]: one["reason"] for one in listed()}
     assert reasons == {uid_of(new[0]): None, uid_of(old[0]): "before_installation"}
     assert len(appliance.findings()) == 1
 

@@ -170,6 +170,27 @@ def test_a_daemon_stops_and_starts_on_a_share_that_hangs(
         assert outcomes(appliance) == {uid_of(files[0]): [("flagged", 1, len(files))]}
 
 
+def test_files_made_at_full_size_and_filled_later_are_read_although_their_times_were_put_back(
+    tmp_path: Path, small_chest: SmallChest
+) -> None:
+    appliance = Appliance(tmp_path, rescan_s=RESCAN_S)
+    files = small_chest("covid")
+    hollow = {file: appliance.export_folder / "study" / file.stem for file in files}
+    with appliance:
+        hollow[files[0]].parent.mkdir()
+        for file, path in hollow.items():
+            path.write_bytes(bytes(file.stat().st_size))
+            os.utime(path, (0, 0))
+        others = 'files_total{kind="other"}'
+        appliance.wait("they were looked at", lambda: counted(appliance, others) == len(files), 30)
+        for file, path in hollow.items():
+            with path.open("r+b") as content:
+                content.write(file.read_bytes())
+            os.utime(path, (0, 0))
+        (record,) = appliance.wait_for_findings(1)
+    assert (record["outcome"], record["slices"]) == ("flagged", len(files))
+
+
 def test_a_share_that_breaks_down_costs_no_file(
     tmp_path: Path, scanner: Path, small_chest: SmallChest
 ) -> None:
@@ -235,8 +256,10 @@ def test_a_share_that_is_mounted_only_after_the_first_start_is_taken_and_what_is
     old, new = small_chest("clear"), small_chest("covid")
     export(old, scanner / "old")
     long_ago = time.time() - 48 * 3600
+    (scanner / "old" / "link").symlink_to("nowhere")
     for path in (scanner / "old").iterdir():
-        os.utime(path, (long_ago, long_ago))
+        os.utime(path, (long_ago, long_ago), follow_symlinks=False)
+    (appliance.export_folder / "README").write_text("the scanner's share is to be mounted here")
     with appliance:
         appliance.stop()
         appliance.start()
@@ -244,9 +267,14 @@ def test_a_share_that_is_mounted_only_after_the_first_start_is_taken_and_what_is
             export(new, scanner / "new")
             assert appliance.wait_for_findings(1)[0]["series_uid"] == uid_of(new[0])
             skipped = 'series_total{outcome="skipped",reason="before_installation"}'
-            appliance.wait("the old one is named", lambda: counted(appliance, skipped) == 1, 20)
+            appliance.wait("the old ones are named", lambda: counted(appliance, skipped) == 2, 20)
             assert ready(appliance)
+            appliance.stop()
+            appliance.start()
+            appliance.wait("it looked", lambda: appliance.status()["facts"]["rescan_age_s"] is not None, 20)
+            time.sleep(CEILING_S)
             assert len(appliance.findings()) == 1
+            assert appliance.status()["counts"]["failed"] == 0
         wait_for_trouble(appliance, "export_folder_unmounted")
 
 

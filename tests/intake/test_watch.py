@@ -21,7 +21,7 @@ from file_systems import bound, inotify_descriptors
 from appliance.intake import census, watch
 from appliance.intake.census import Census
 from appliance.intake.completeness import Sentinel
-from appliance.intake.folder import listing
+from appliance.intake.folder import arrival, listing
 from appliance.intake.watch import FilesSeen, OddSeen, Scanned, SentinelSeen, Watch
 from appliance.journal import Journal, KnownFile
 from appliance.records import Arrival, FileIdentity
@@ -43,6 +43,7 @@ class Looking:
             self._post,
             known=(),
             mount=None,
+            bare=True,
             rescan_s=rescan_s,
             hints=hints,
             sentinel=sentinel,
@@ -360,6 +361,7 @@ def test_what_is_mounted_below_the_export_folder_must_stay_mounted(root: Path, t
     with looking(root, rescan_s=OFTEN_S) as one:
         with bound(share, scanner):
             one.wait_for(scanner / "a")
+            one.watch.found()
             one.wait_for_a_look()
         one.wait("it is missed", lambda: one.scans()[-1].down)
         down = one.scans()[-1].down
@@ -380,8 +382,11 @@ def test_as_long_as_nothing_was_found_a_share_mounted_over_it_is_looked_at_for_t
     with looking(root, rescan_s=OFTEN_S) as one:
         one.wait_for_a_look()
         assert one.scans()[-1].bare
+        write(root / "README", "a share is to be mounted here")
+        one.wait_for_a_look()
         with bound(share, root):
             one.wait_for(root / "old")
+            one.watch.found()
             one.wait_for_a_look()
             assert not one.scans()[-1].bare
             one.wait_for(write(root / "new"))
@@ -392,9 +397,39 @@ def test_as_long_as_nothing_was_found_a_share_mounted_over_it_is_looked_at_for_t
         if isinstance(message, FilesSeen)
         for arrival in message.arrivals
     }
-    assert lay_there == {"old": True, "new": False}
+    assert lay_there == {"README": False, "old": True, "new": False}
     (told,) = [message for message in one.told if isinstance(message, FilesSeen) and message.lay_there]
     assert told.arrivals[0].changed_ns == old.stat().st_ctime_ns
+
+
+def test_a_file_that_passed_is_told_of_again_when_it_was_filled_and_its_time_put_back(root: Path) -> None:
+    path = write(root / "a", "0000")
+    before = path.stat()
+    for hints in (True, False):
+        with looking(root, rescan_s=OFTEN_S, hints=hints) as one:
+            one.wait_for(path)
+            found = arrival(path)
+            assert found is not None
+            one.watch.passed(found)
+            one.wait_for_a_look()
+            assert one.paths() == [path]
+            with path.open("r+") as file:
+                file.write("1111")
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+            one.wait("it is told of again", lambda: one.paths() == [path, path])
+            one.wait_for_a_look()
+            assert one.paths() == [path, path]
+
+
+def test_that_holds_over_a_restart(root: Path) -> None:
+    path = write(root / "a", "0000")
+    before = path.stat()
+    kept = Census([(str(path), FileIdentity.of(before), before.st_ctime_ns)])
+    assert kept.listed(root, listing(root), None, 0.0, 0.0) == []
+    path.write_text("1111")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert [one.path for one in kept.listed(root, listing(root), None, 0.0, 0.0)] == [path]
+    assert kept.listed(root, listing(root), None, 0.0, 0.0) == []
 
 
 # The census
@@ -402,7 +437,7 @@ def test_as_long_as_nothing_was_found_a_share_mounted_over_it_is_looked_at_for_t
 
 def test_the_census_is_small_for_many_files() -> None:
     names = [f"1.2.840.113619.2.55.3.{number:08d}.dcm" for number in range(50_000)]
-    known = ((f"/export/study-{n // 500}/{name}", FileIdentity(n, n, n)) for n, name in enumerate(names))
+    known = ((f"/export/study-{n // 500}/{name}", FileIdentity(n, n, n), 0) for n, name in enumerate(names))
     tracemalloc.start()
     kept = Census(known)
     current, peak = tracemalloc.get_traced_memory()
@@ -414,10 +449,10 @@ def test_the_census_is_small_for_many_files() -> None:
 
 def test_known_files_are_not_told_of_whatever_their_order(root: Path) -> None:
     paths = [write(root / name) for name in ("b/2", "b/1", "a", os.fsdecode(b"\xff"), "ä")]
-    known = [(str(path), FileIdentity.of(path.stat())) for path in paths]
-    kept = Census([*known, (str(root / "b" / "gone"), known[0][1])])
-    for folder in (root, root / "b"):
-        assert kept.listed(folder, listing(folder), (1, 2, 3), 0.0, 0.0) == []
+    known = [(str(path), FileIdentity.of(path.stat()), 0) for path in paths]
+    kept = Census([*known, (str(root / "b" / "gone"), known[0][1], 0)])
+    for one in (root, root / "b"):
+        assert kept.listed(one, listing(one), (1, 2, 3), 0.0, 0.0) == []
     write(paths[0], "longer")
     assert [one.path for one in kept.listed(root / "b", listing(root / "b"), (1, 2, 3), 0.0, 0.0)] == paths[
         :1

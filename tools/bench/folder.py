@@ -122,8 +122,8 @@ def measure(root: Path, files: int, folders: int) -> Result:
     )
 
 
-def _all_of(root: Path) -> Iterator[tuple[str, FileIdentity]]:
-    return ((str(one.path), one.identity) for one in scan(root))
+def _all_of(root: Path) -> Iterator[tuple[str, FileIdentity, int]]:
+    return ((str(one.path), one.identity, 0) for one in scan(root))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class _Watching:
 
 @contextmanager
 def _watching(
-    root: Path, *, hints: bool, known: Iterable[tuple[str, FileIdentity]] = ()
+    root: Path, *, hints: bool, known: Iterable[tuple[str, FileIdentity, int]] = ()
 ) -> Iterator[_Watching]:
     watching = _Watching()
     watch = Watch(
@@ -170,6 +170,7 @@ def _watching(
         watching.post,
         known=known,
         mount=None,
+        bare=True,
         rescan_s=RESCAN_S,
         hints=hints,
         sentinel=None,
