@@ -34,7 +34,7 @@ class Nginx:
     """Serves until it is stopped. Its site is that of the documentation but for places and ports."""
 
     def __init__(
-        self, folder: Path, certificate: Path, key: Path, behind: str, users: dict[str, str]
+        self, folder: Path, certificate: Path, key: Path, behind: str, users: dict[str, str], token: str = ""
     ) -> None:
         program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
         if program is None:
@@ -53,6 +53,7 @@ class Nginx:
             ("/etc/nginx/scanlight.key", str(key)),
             ("/etc/nginx/scanlight.htpasswd", str(passwords)),
             ("http://127.0.0.1:8080", behind.rstrip("/")),
+            ('Authorization ""', f'Authorization "{f"Bearer {token}" if token else ""}"'),
         ):
             assert ours in site
             site = site.replace(ours, theirs)
@@ -84,5 +85,5 @@ class Nginx:
 
 
 def _hashed(word: str) -> str:
-    done = subprocess.run(["openssl", "passwd", "-apr1", word], capture_output=True, text=True, check=True)
+    done = subprocess.run(["openssl", "passwd", "-6", word], capture_output=True, text=True, check=True)
     return done.stdout.strip()

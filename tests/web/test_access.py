@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -377,6 +378,14 @@ def test_without_a_proxy_the_name_is_the_one_that_was_typed(opened: Open) -> Non
         assert httpx.get(server.url, headers={"X-Remote-User": "forged"}).json() == "typed"
     finally:
         server.stop()
+
+
+def test_the_configurations_of_the_documentation_are_valid() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs/securing.md"
+    examples = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.M | re.S)
+    assert len(examples) == 2
+    for example in examples:
+        parse(f"export_folder: /srv/ct\nstate_folder: /var/lib/scanlight\n{example}", "securing.md")
 
 
 def test_the_configuration_says_who_is_let_in(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from appliance.access_token import AccessToken
 from appliance.web.access import Access, Door, person
 
 EVENTS = 3
@@ -44,23 +46,33 @@ async def page(request: Request) -> Response:
     return Response("the page")
 
 
-@pytest.fixture
-def proxied(tmp_path: Path) -> Iterator[httpx.Client]:
-    """A browser in front of nginx in front of an application; `localhost` is what nginx is called."""
-    access = Access(hosts=frozenset({"localhost"}), user_header="X-Remote-User")
+@contextlib.contextmanager
+def behind_nginx(folder: Path, token: str = "") -> Iterator[tuple[httpx.Client, str]]:
+    """A browser in front of nginx, which is called `localhost`, and the address of what is behind it."""
+    access = Access(
+        hosts=frozenset({"localhost"}),
+        user_header="X-Remote-User",
+        token=AccessToken(token) if token else None,
+    )
     routes = [Route("/", page), Route("/who", who, methods=["POST"]), Route("/events", events)]
     server = Served(Starlette(routes=routes, middleware=[Middleware(Door, access)]))
     server.start()
-    certificate, key = make_certificate(tmp_path)
+    certificate, key = make_certificate(folder)
     nginx = None
     try:
-        nginx = Nginx(tmp_path, certificate, key, server.url, {"grey": "secret", "zoë": "secret"})
+        nginx = Nginx(folder, certificate, key, server.url, {"grey": "secret", "zoë": "secret"}, token)
         with httpx.Client(base_url=nginx.url, verify=trusting(certificate), timeout=10) as client:
-            yield client
+            yield client, server.url
     finally:
         if nginx is not None:
             nginx.stop()
         server.stop()
+
+
+@pytest.fixture
+def proxied(tmp_path: Path) -> Iterator[httpx.Client]:
+    with behind_nginx(tmp_path) as (client, _):
+        yield client
 
 
 def act(client: httpx.Client, user: str = "grey", **headers: str) -> httpx.Response:
@@ -101,3 +113,10 @@ def test_events_come_one_by_one(proxied: httpx.Client) -> None:
     assert len(came) == EVENTS
     # Held back, they would all come at the end.
     assert came[-1] - came[0] > 1
+
+
+def test_with_a_token_nobody_comes_past_the_proxy(tmp_path: Path) -> None:
+    with behind_nginx(tmp_path, token="2b7e151628aed2a6abf7158809cf4f3c") as (client, behind):
+        assert client.get("/").status_code == 401
+        assert act(client).json()["person"] == "grey"
+        assert httpx.get(behind, headers={"X-Remote-User": "grey"}).status_code == 401
