@@ -5,6 +5,7 @@ Every error names the line, the setting, what was found and what is expected.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -245,6 +246,19 @@ def load(path: Path) -> Config:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError([f"{path}: the configuration cannot be read: {reason}."]) from error
     return parse(text, str(path))
+
+
+def state_folder(path: Path) -> Path:
+    """The state folder that a configuration names, whatever else is wrong with it. Raises ConfigError."""
+    try:
+        return load(path).state_folder
+    except ConfigError:
+        with contextlib.suppress(OSError, UnicodeDecodeError, config_text.NotYaml):
+            values = config_text.read(path.read_text(encoding="utf-8")).values
+            named = values.get("state_folder") if isinstance(values, dict) else None
+            if isinstance(named, str) and Path(named).is_absolute():
+                return Path(named)
+        raise
 
 
 def parse(text: str, name: str) -> Config:

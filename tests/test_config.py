@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from command import scanlight
 
-from appliance.config import EXAMPLE, ConfigError, load, parse
+from appliance.config import EXAMPLE, ConfigError, load, parse, state_folder
 
 ROOT = Path(__file__).parent / "config" / "wrong"
 WRONG = sorted(ROOT.glob("*.yaml"))
@@ -88,3 +88,13 @@ def test_polling_waits_at_least_two_rescans() -> None:
     assert config.pace(polling=False).floor_s == 1.5
     pace = config.pace(polling=True)
     assert (pace.floor_s, pace.ceiling_s) == (40, 40)
+
+
+def test_the_state_folder_is_known_whatever_else_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text("state_folder: /var/lib/scanlight\nworkers: none\n")
+    assert state_folder(file) == Path("/var/lib/scanlight")
+    for text in ("state_folder: here\n", "state_folder: 7\n", "- 1\n", "a: [\n", ""):
+        file.write_text(text)
+        with pytest.raises(ConfigError):
+            state_folder(file)

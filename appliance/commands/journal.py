@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 
 from appliance.commands.table import print_records
-from appliance.config import DEFAULT_CONFIG, ConfigError, load
+from appliance.config import DEFAULT_CONFIG, ConfigError
+from appliance.config import state_folder as config_state_folder
 from appliance.journal import JournalError, JournalReader
 from appliance.state_folder import StateFolder
 
@@ -65,7 +66,7 @@ def show(
 def state_folder(config: Path, state: Path | None) -> StateFolder:
     """The daemon's state folder, by its configuration or by itself."""
     try:
-        return StateFolder(state or load(config).state_folder)
+        return StateFolder(state or config_state_folder(config))
     except ConfigError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(USAGE) from None
