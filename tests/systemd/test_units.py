@@ -113,6 +113,8 @@ def test_three_lines_of_configuration_need_nothing_opened() -> None:
         ("results_folder: /var/lib/scanlight2", "ReadWritePaths=/var/lib/scanlight2"),
         ("results_folder: /srv/50 %", 'ReadWritePaths="/srv/50 %%"'),
         ("model: /home/physics/model.onnx", "ProtectHome=read-only"),
+        ("access_token_file: /root/token", "ProtectHome=read-only"),
+        ("tls: {certificate: /etc/page.pem, key: /home/it/page.key}", "ProtectHome=read-only"),
         ("metrics_listen: 192.0.2.7:9464", "IPAddressAllow=any"),
         ("metrics_listen: ct1.example:9464", "IPAddressAllow=any"),
     ],
