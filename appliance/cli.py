@@ -39,6 +39,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("show",): Command("appliance.commands.journal:show", "Show a series with all its revisions."),
     ("link",): Command("appliance.commands.link:link", "Print the link that opens the page on a screen."),
     ("status",): Command("appliance.commands.status:status", "Show what the light knows."),
+    ("audit",): Command("appliance.commands.audit:audit", "Print the audit log, and check it."),
     ("retry",): Command("appliance.commands.retry:retry", "Have series read once more."),
     ("rebuild",): Command(
         "appliance.commands.rebuild:rebuild", "Make a new journal in place of a damaged one."

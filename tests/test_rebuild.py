@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,8 @@ import pydicom
 import pytest
 from command import scanlight
 from harness import Appliance, uid_of
+
+from appliance.journal import Journal, Mark
 
 SmallChest = Callable[[str], list[Path]]
 
@@ -103,6 +106,37 @@ def test_a_damaged_journal_is_refused_kept_aside_and_rebuilt(tmp_path: Path, sma
             'deliveries_total{destination="results_folder",result="failed"} 0.0'
             in httpx.get(f"{appliance.url}/metrics").text
         )
+
+
+@pytest.mark.slow
+def test_what_was_acknowledged_stays_so_when_the_journal_is_made_again(
+    tmp_path: Path, small_chest: SmallChest
+) -> None:
+    appliance = Appliance(tmp_path)
+    with appliance:
+        appliance.copy(small_chest("covid"), "study")
+        appliance.wait_for_findings(1)
+    with closing(Journal(appliance.state / "journal.db")) as journal:
+        assert journal.mark(1, Mark.ACKNOWLEDGED, "A. Reader") == 1
+    with appliance:
+        assert appliance.status()["counts"]["suspect"] == 0
+    (appliance.state / "journal.db").unlink()
+    assert scanlight("rebuild", "--config", appliance.config).returncode == 0
+    with appliance:
+        assert appliance.status()["counts"]["suspect"] == 0
+    told = scanlight("audit", "--config", appliance.config)
+    assert told.returncode == 0
+    told_of = [line.split()[1] for line in told.stdout.splitlines()]
+    assert told_of.index("acknowledged") < told_of.index("journal_rebuilt")
+    assert "name=A. Reader" in told.stdout
+    with closing(Journal(appliance.state / "journal.db")) as journal:
+        assert journal.mark(1, Mark.TAKEN_BACK, "A. Reader") == 1
+    with appliance:
+        assert appliance.status()["counts"]["suspect"] == 1
+    log = appliance.state / "audit.log"
+    log.write_bytes(log.read_bytes().replace(b"A. Reader", b"B. Reader", 1))
+    told = scanlight("audit", "--config", appliance.config)
+    assert (told.returncode, "does not follow from the one before" in told.stderr) == (1, True)
 
 
 @pytest.mark.slow
