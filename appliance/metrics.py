@@ -217,9 +217,9 @@ def gauges(facts: Facts) -> Iterator[Metric]:
     yield _gauge("unacknowledged", "Suspect studies that nobody has acknowledged.", facts.suspect)
     yield _gauges(
         "delivery_oldest_seconds",
-        "Age of the oldest finding that is not delivered.",
+        "Age of the oldest finding that is not delivered, 0 when all are.",
         "destination",
-        facts.delivery_oldest_s,
+        dict.fromkeys(DESTINATIONS, 0.0) | facts.delivery_oldest_s,
     )
     yield _gauge("known_answer_ok", "1 when the known answers last came out right.", facts.known_answer_ok)
     yield _gauge("known_answer_timestamp_seconds", "When the known answers last ran.", facts.known_answer_at)
