@@ -121,8 +121,8 @@ def _unloaded() -> None:
 
 def main() -> None:
     """The `scanlight` command, or what a shell can complete of it."""
+    words = sys.argv[1:]
     if COMPLETE_VARIABLE in os.environ:
         completion_init()
-        line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
-        build(line.split()[1:])()
-    build(sys.argv[1:])()
+        words = (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
+    build(words)(complete_var=COMPLETE_VARIABLE)
