@@ -33,6 +33,7 @@ def exposition(tmp_path: Path) -> str:
     return generate_latest(registry(lambda: facts, JournalReader(journal.path).totals)).decode()
 
 
+@pytest.mark.slow
 def test_every_alert_fires_when_it_should_and_only_then() -> None:
     assert "SUCCESS" in told(program("promtool", "prometheus"), "test", "rules", CASES.name, "working_hours.test.yml")
 
