@@ -34,7 +34,9 @@ from appliance.control import Command, MarkStudy, Retry
 from appliance.delivery.courier import Courier, DeliveriesOpen
 from appliance.facts import Board, Facts, ModelFacts, Reloaded
 from appliance.faults import reach
+from appliance.findings.identity import file_stem
 from appliance.findings.objects import ObjectStore
+from appliance.findings.record import printable
 from appliance.imaging.isolation import SlicePool, WorkerLost
 from appliance.imaging.slices import ChangedMeanwhile, NotDicom, Unreadable
 from appliance.intake import folder
@@ -230,12 +232,12 @@ class Daemon:
         died = partial(self._thread_died, "web")
         access, tls = Access.of(self._config), self._config.tls
         certificate = None if tls is None else Certificate(tls.certificate, tls.key)
-        page = create_app(board, journal, died, access=access)
+        page = create_app(board, journal, died, access=access, command=self._messages.put_nowait)
         servers = [WebServer(page, tcp(*split(self._config.listen)), certificate)]
         if self._config.metrics_listen not in (None, self._config.listen):
             listening = tcp(*split(self._config.metrics_listen))
             servers.append(WebServer(create_metrics_app(board, journal, died), listening))
-        control = create_app(board, journal, died, command=self._messages.put)
+        control = create_app(board, journal, died, command=self._messages.put_nowait, private=True)
         servers.append(WebServer(control, unix(self._state.control)))
         return servers
 
@@ -430,14 +432,21 @@ class Daemon:
                     self._keeper.confirm(utc_now())
                 else:
                     self._keeper.doubt()
-            case Retry(subjects, done):
-                done.set_result(self._journal.try_again(subjects, utc_now()))
-                logs.event("retry_asked", series=len(subjects))
+            case Retry():
+                self._retry(message)
             case MarkStudy():
                 self._mark(message)
             case ThreadDied():
                 logs.crash("thread_died", message.error, thread=message.name)
                 raise message.error
+
+    def _retry(self, asked: Retry) -> None:
+        again = self._journal.try_again(asked.subjects, utc_now())
+        if asked.name and again:
+            named = [file_stem(one) for one in asked.subjects]
+            self._journal.note_audit("retry_asked", name=asked.name, series=named)
+        logs.event("retry_asked", series=again)
+        asked.done.set_result(again)
 
     def _mark(self, asked: MarkStudy) -> None:
         changed = self._journal.mark(asked.study, asked.action, asked.name, asked.upto)
@@ -538,7 +547,7 @@ class Daemon:
             "known_answers_late": answers is None and now - self._began > FIRST_ANSWERS_S,
             "export_folder_hangs": hangs,
             "export_folder_unmounted": down is not None and down.code == "export_folder_unmounted",
-            "folder_unreadable": scanned is not None and scanned.unreadable > 0,
+            "folder_unreadable": scanned is not None and bool(scanned.unreadable),
         }
         return Facts(
             heartbeat=now,
@@ -569,6 +578,7 @@ class Daemon:
             newest_alarm=counts.newest_alarm,
             lamp=self._lamp.state,
             reloaded=self._reloaded,
+            closed_folders=tuple(printable(str(path)) for path in (scanned.unreadable if scanned else ())),
             in_progress=self._keeper.in_progress(self._reader.at_job),
             queue_depth=self._keeper.queue_depth(),
             oldest_pending_s=now - min(pending) if pending else 0.0,

@@ -65,6 +65,8 @@ class Facts:
     when they pass their limit. `faults` are codes of operations that fail now, such as writing a result.
     `suspect` counts studies, `not_analysed` and `failed` series that nobody has looked at; `newest_alarm` is
     the newest finding among those that flagged, 0 for none. `reloaded` is None until the first time.
+    `closed_folders` are some of those in the export folder that cannot be opened; their names are not for the
+    page.
     """
 
     heartbeat: float
@@ -87,6 +89,7 @@ class Facts:
     newest_alarm: int
     lamp: LampState
     reloaded: Reloaded | None
+    closed_folders: tuple[str, ...]
     in_progress: tuple[InProgress, ...]
     queue_depth: dict[str, int]
     oldest_pending_s: float

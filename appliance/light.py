@@ -26,7 +26,8 @@ FAULTS = {
     "export_folder_down": "the export folder cannot be read, or is another file system than before",
     "export_folder_hangs": "the export folder does not answer: check its disk, or the share and the network",
     "export_folder_unmounted": "what was mounted at the export folder is not there: mount it again",
-    "folder_unreadable": "a folder in the export folder cannot be opened: check its permissions",
+    "folder_unreadable": "a folder in the export folder cannot be opened: check its permissions, scanlight"
+    " status names it",
     "rescan_late": "the export folder has not been scanned in time",
     "known_answers_failed": "the known answers came out wrong, so nothing is read",
     "known_answers_late": "the known answers have not been run in time",

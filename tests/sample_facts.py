@@ -37,6 +37,7 @@ READY = Facts(
     newest_alarm=0,
     lamp="off",
     reloaded=None,
+    closed_folders=(),
     in_progress=(),
     queue_depth={"parse": 0, "infer": 0, "record": 0},
     oldest_pending_s=0.0,

@@ -64,6 +64,8 @@ def lines(body: Mapping[str, Any]) -> Iterator[str]:
         yield " · ".join(body["bands"])
     for code in body["why"]:
         yield f"  {FAULTS.get(code, _words(code))}"
+    for path in body["facts"].get("closed_folders", ()):
+        yield f"  it cannot be opened: {path}"
     yield ", ".join(f"{count} {_words(name)}" for name, count in body["counts"].items())
     for one in body["in_progress"]:
         slices = "1 slice" if one["seen"] == 1 else f"{one['seen']} slices"

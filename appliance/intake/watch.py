@@ -39,6 +39,8 @@ DOWN_S = 1.0
 """A folder that is down is tried again so soon."""
 
 BATCH = 1000
+NAMED = 10
+"""So many folders that cannot be listed are named."""
 COUNT_S = 3600.0
 
 Identity = tuple[int, int]
@@ -77,7 +79,7 @@ class Scanned:
 
     `mount` is what it lies on, blank where that is not known. `bare`: nothing of ours was ever found in it,
     so that a share may yet be mounted over it. `took_s` is for a look at every file, `next_s` until the next
-    look. `unreadable` folders below cannot be listed, `free_bytes` is what the file system has left,
+    look. `unreadable` are folders below that cannot be listed, `free_bytes` is what the file system has left,
     `hints_lost` says why hints were missing since the last time. Every hour `unknown` has the files not on
     record, for whoever knows what is on its way.
     """
@@ -89,7 +91,7 @@ class Scanned:
     mount: str
     bare: bool
     down: folder.FolderDown | None
-    unreadable: int = 0
+    unreadable: tuple[Path, ...] = ()
     free_bytes: int | None = None
     hints_lost: tuple[Lost, ...] = ()
     unknown: tuple[Path, ...] | None = None
@@ -320,7 +322,7 @@ class Watch(threading.Thread):
                 self._mount,
                 self._bare,
                 down,
-                len(unreadable),
+                tuple(unreadable[:NAMED]),
                 free_bytes,
                 tuple(self._hints_lost),
                 counted,

@@ -89,10 +89,11 @@ def impossible() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Crowd:
-    """What was seen of a daemon with all bad inputs, and what `scanlight read` said of the same folder."""
+    """What was seen of a daemon with all bad inputs, what `scanlight status` told, and `scanlight read` said of the same."""
 
     records: list[Record]
     status: Record
+    told: str
     metrics: str
     log: str
     offline: list[Record]
@@ -131,11 +132,13 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
                     time.sleep(CEILING_S / 6)
             appliance.wait("all have ended", lambda: ended(appliance, RECORDED - missing.keys()), 120)
             status, metrics = appliance.status(), httpx.get(f"{appliance.url}/metrics").text
+            told = appliance.cli("status").stdout
             records = appliance.findings()
             assert appliance.stop() == 0
         yield Crowd(
             records,
             status,
+            told,
             metrics,
             appliance.log.read_text(),
             read_offline(export, appliance.under),
@@ -240,6 +243,8 @@ def test_an_unreadable_folder_is_a_fault_of_its_own(crowd: Crowd) -> None:
     assert crowd.of("unreadable_folder", crowd.records) == []
     assert (crowd.status["state"], crowd.status["why"]) == ("fault", ["folder_unreadable"])
     assert ROWS["unreadable_folder"].sentence == FAULTS["folder_unreadable"]
+    assert re.search(r"it cannot be opened: /.*/unreadable_folder", crowd.told), "whoever may look is told which"
+    assert "closed_folders" not in crowd.status["facts"], "the page is not"
     assert says(crowd.of("unreadable_folder", crowd.offline)) == [
         Row("failed", "unreadable", "The folder cannot be opened: check its permissions.")
     ]
