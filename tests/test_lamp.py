@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +18,7 @@ from sample_facts import ready
 from appliance.config import LampSettings
 from appliance.facts import Board
 from appliance.lamp import Lamp
+from appliance.light import State
 from appliance.web.status import Observer
 
 
@@ -193,3 +197,72 @@ def test_a_stop_within_the_command_leaves_no_process(site: Site) -> None:
     assert not is_alive(first)
     with pytest.raises(ProcessLookupError):
         os.kill(first, signal.SIGTERM)
+
+
+BUSYLIGHT = """#!/bin/sh
+case $1 in
+list) cat "$0.there" 2>/dev/null || true ;;
+*) echo "$*" >>"$0.told" ;;
+esac
+"""
+
+
+def documented(site: Site, language: str, number: int) -> str:
+    """A listing of the page on lamps."""
+    page = (Path(__file__).parent.parent / "docs/lamp.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.M | re.S)[number]
+
+
+def test_the_documented_script_shows_each_state_and_fails_without_a_lamp(site: Site) -> None:
+    script, busylight = site.folder / "script", site.folder / "busylight"
+    script.write_text(documented(site, "sh", 1))
+    busylight.write_text(BUSYLIGHT)
+    for file in (script, busylight):
+        file.chmod(0o755)
+    heartbeat = site.folder / "heartbeat"
+    environment = {**os.environ, "BUSYLIGHT": str(busylight), "HEARTBEAT": str(heartbeat)}
+
+    def show(state: str, suspects: int = 0) -> int:
+        counted = {**environment, "SCANLIGHT_SUSPECT": str(suspects)}
+        return subprocess.run([script, state], env=counted, check=False).returncode
+
+    assert show("ready") != 0
+    assert not heartbeat.exists()
+    Path(f"{busylight}.there").write_text("blink(1)\n")
+    states = [*State, "no_signal"]
+    assert [show(state) for state in states] == [0] * len(states)
+    assert show("fault", suspects=1) == 0
+    assert Path(f"{busylight}.told").read_text().split("\n") == [
+        *(f"on {colour}" for colour in ("red", "magenta", "yellow", "blue", "green", "white", "magenta")),
+        "",
+    ]
+    assert heartbeat.exists()
+
+
+def test_the_documented_watch_tells_a_lamp_whose_heartbeat_stopped(site: Site) -> None:
+    command = re.search(r"ExecStart=/bin/sh -c '(.*)'", documented(site, "ini", 0))
+    assert command is not None
+    heartbeat = site.folder / "heartbeat"
+    lamp = site.command(f'echo "$1" >>"{site.told}"')[0]
+    script = command[1].replace("$$", "$").replace("/run/scanlight/lamp", str(heartbeat))
+    script = script.replace("/usr/local/bin/scanlight-lamp", lamp)
+
+    def watch() -> None:
+        subprocess.run(["sh", "-c", script], check=True)
+
+    heartbeat.touch()
+    watch()
+    assert site.lines() == []
+    os.utime(heartbeat, (time.time() - 200,) * 2)
+    watch()
+    heartbeat.unlink()
+    watch()
+    assert site.lines() == ["no_signal", "no_signal"]
+
+
+def test_the_documented_script_passes_shellcheck(site: Site) -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("needs shellcheck: apt-get install shellcheck")
+    script = site.folder / "script"
+    script.write_text(documented(site, "sh", 1))
+    subprocess.run(["shellcheck", script], check=True)
