@@ -48,6 +48,7 @@ main() {
     config=$root/etc/scanlight.yaml
     library=$root/usr/local/lib
     dropin=$root/etc/systemd/system/scanlight.service.d/10-configuration.conf
+    command_link=$root/usr/local/bin/scanlight
     completion=$root/usr/local/share/bash-completion/completions/scanlight
     [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "Only root can do this: run it with sudo, or rehearse with --root DIR."
 
@@ -180,6 +181,8 @@ place_units() {
     install -C -m 644 "$units/scanlight.service" "$library/systemd/system/scanlight.service"
     install -C -m 644 "$units/sysusers.conf" "$library/sysusers.d/scanlight.conf"
     install -C -m 644 "$units/tmpfiles.conf" "$library/tmpfiles.d/scanlight.conf"
+    mkdir -p "$(dirname "$command_link")"
+    ln -sfn "$opt/current/bin/scanlight" "$command_link"
     if [ -d "$root/usr/share/bash-completion" ]; then
         place_completion
     fi
@@ -257,7 +260,7 @@ uninstall() {
     if live; then
         systemctl disable --quiet scanlight 2>/dev/null || true
     fi
-    rm -f "$library/systemd/system/scanlight.service" "$library/sysusers.d/scanlight.conf" "$library/tmpfiles.d/scanlight.conf" "$dropin" "$completion"
+    rm -f "$library/systemd/system/scanlight.service" "$library/sysusers.d/scanlight.conf" "$library/tmpfiles.d/scanlight.conf" "$dropin" "$completion" "$command_link"
     rmdir "$(dirname "$dropin")" 2>/dev/null || true
     rm -rf "$opt"
     if live; then

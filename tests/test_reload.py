@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -175,3 +176,9 @@ def test_a_daemon_takes_what_it_can_and_keeps_all_where_there_is_a_mistake(
         changed = [one for one in audit if one["event"] == "configuration_changed"]
         assert changed[1]["changed"]["operating_point"][1] == strict
         assert [one["mistakes"] for one in audit if one["event"] == "configuration_refused"] == [3]
+
+
+def test_the_page_on_installing_names_what_waits_for_a_start() -> None:
+    page = (Path(__file__).parent.parent / "docs/installing.md").read_text()
+    told = page.partition("These settings wait for the next start")[2].partition(". A lamp")[0]
+    assert set(re.findall(r"`([a-z_.]+)`", told)) == AT_THE_START.keys()

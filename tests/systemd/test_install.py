@@ -144,6 +144,9 @@ def test_a_first_install_brings_service_user_and_a_configuration_to_fill_in(
     for kind in ("sysusers", "tmpfiles"):
         assert (site.root / f"usr/local/lib/{kind}.d/scanlight.conf").is_file()
     assert not (site.root / DROP_IN).exists()
+    assert (
+        site.root / "usr/local/bin/scanlight"
+    ).readlink() == site.root / "opt/scanlight/current/bin/scanlight"
     completion = site.root / "usr/local/share/bash-completion/completions/scanlight"
     assert "complete -o default" in completion.read_text()
 
