@@ -42,6 +42,7 @@ POINTS: Final = (
     "delivery.placed",
     "delivery.settled",
     # Once in each thread.
+    "worker.starting",
     "loop.turned",
     "watch.scanned",
     "engine.opened",

@@ -25,6 +25,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
+from appliance.faults import reach
 from appliance.imaging.slices import read_slice
 from appliance.reasons import Reason
 from appliance.records import Arrival, Problem, Slice, SlicePlan
@@ -168,6 +169,7 @@ class WorkerPool:
         """The worker to have the next task: an idle one, a new one, or the one with the least to do."""
         worker = min(self._workers, key=lambda worker: len(worker.tasks), default=None)
         if (worker is None or worker.tasks) and len(self._workers) < self._limit:
+            reach("worker.starting")
             worker = _Worker(self._memory_mb)
             self._workers.append(worker)
         return worker if worker is not None and len(worker.tasks) < _TASKS_A_WORKER else None

@@ -37,6 +37,7 @@ THREADS = (
     "reading.done",
     "delivery.begun",
     "web.looked",
+    "worker.starting",
 )
 """A point in each thread, and some more in the engine's."""
 
@@ -71,7 +72,7 @@ def series_of(patients: Patients, patient: int, kind: str = "flagged") -> str:
 
 
 def stage_of(appliance: Appliance, series: str) -> str | None:
-    return {one["series"]: one["stage"] for one in appliance.status()["in_progress"]}.get(series)
+    return {one["series"]: one["stage"] for one in appliance.status()["in_progress"]}.get(series[-6:])
 
 
 def shown(appliance: Appliance, series: str) -> list[dict[str, Any]]:
