@@ -197,8 +197,9 @@ def test_gauges_follow_the_facts(journal: Journal) -> None:
     assert value(metrics, "series_conservation_error") == 1
     assert value(metrics, "export_folder_up") == 0
     assert value(metrics, "lamp_ok") == 1
-    facts.append(ready(lamp="failing"))
+    facts.append(ready(lamp="failing", known_answer_ok=False))
     assert value(metrics, "lamp_ok") == 0
+    assert value(metrics, "known_answer_ok") == 0
     assert value(metrics, "rescan_timestamp_seconds") == 1772352000
     engine = {"engine": "onnxruntime", "model": "densitometry", "version": "1.0.0", "flavour": "CPU 1.24"}
     assert value(metrics, "engine_info", **engine) == 1

@@ -35,7 +35,9 @@ def exposition(tmp_path: Path) -> str:
 
 @pytest.mark.slow
 def test_every_alert_fires_when_it_should_and_only_then() -> None:
-    assert "SUCCESS" in told(program("promtool", "prometheus"), "test", "rules", CASES.name, "working_hours.test.yml")
+    assert "SUCCESS" in told(
+        program("promtool", "prometheus"), "test", "rules", CASES.name, "working_hours.test.yml"
+    )
 
 
 def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
