@@ -26,6 +26,7 @@ from appliance.journal import Journal
 from appliance.web.access import Access, Door, person
 from appliance.web.app import create_app
 from appliance.web.certificate import Certificate
+from appliance.web.origin import host_is_ours
 
 TOKEN = "2b7e151628aed2a6abf7158809cf4f3c"
 ACTION = {"Content-Type": "application/json", "X-Scanlight": "1"}
@@ -62,7 +63,8 @@ def closed(opened: Open) -> httpx.Client:
 
 def ask(client: httpx.Client, **headers: str) -> httpx.Response:
     """An action of the page."""
-    return client.post("/api/retry", json={"subjects": []}, headers={"X-Scanlight": "1", **headers})
+    named = {"name": "Dr. Example"}
+    return client.post("/api/studies/1/acknowledge", json=named, headers={"X-Scanlight": "1", **headers})
 
 
 def enter(client: httpx.Client, token: str = TOKEN) -> httpx.Response:
@@ -103,6 +105,22 @@ def test_a_name_that_somebody_pointed_here_is_not(opened: Open, host: str, path:
     assert "hosts" in sentence(answer)
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "evil" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("host", "reached", "ours"),
+    [
+        ("10.20.30.40:8443", "10.20.30.40", True),
+        ("10.20.30.41:8443", "10.20.30.40", False),
+        ("[fd00::5]:8443", "fd00:0:0::5%eth0", True),
+        ("[fd00::6]", "fd00::5", False),
+        ("ct1.example", "10.20.30.40", False),
+        ("10.20.30.40", None, False),
+        (None, "10.20.30.40", False),
+    ],
+)
+def test_an_address_is_ours_where_it_was_reached(host: str | None, reached: str | None, ours: bool) -> None:
+    assert host_is_ours(host, frozenset(), reached) is ours
 
 
 def test_the_address_that_was_reached_is_a_name_of_this_machine(board: LiveBoard, journal: Journal) -> None:
@@ -150,7 +168,7 @@ def test_a_page_of_another_address_cannot_act(opened: Open) -> None:
 )
 def test_what_a_form_can_send_is_no_action(opened: Open, headers: dict[str, str], says: str) -> None:
     client = opened(Access())
-    answer = client.post("/api/retry", content=b'{"subjects": []}', headers=headers)
+    answer = client.post("/api/studies/1/retry", content=b'{"name": "Dr. Example"}', headers=headers)
     assert answer.status_code == 403
     assert says in sentence(answer)
 
@@ -164,19 +182,19 @@ def test_every_method_but_reading_is_checked(opened: Open, method: str) -> None:
 def test_a_body_that_is_too_long_or_of_unknown_length_is_not_read(opened: Open) -> None:
     client = opened(Access())
     for body in (b" " * 65537, iter([b"{", b"}"])):
-        answer = client.post("/api/retry", content=body, headers=ACTION)
+        answer = client.post("/api/studies/1/retry", content=body, headers=ACTION)
         assert answer.status_code == 403
         assert "Content-Length" in sentence(answer)
 
 
 def test_the_page_acts(opened: Open) -> None:
     client = opened(Access())
-    assert ask(client, **{"Sec-Fetch-Site": "same-origin"}).json() == {"series": 1}
+    assert ask(client, **{"Sec-Fetch-Site": "same-origin"}).json() == {"findings": 1}
     assert ask(client, **{"Content-Type": "application/json; charset=utf-8"}).status_code == 200
 
 
 def test_the_socket_in_the_state_folder_is_left_alone(board: LiveBoard, journal: Journal) -> None:
-    server = Served(create_app(board, journal.path, died, command=answered_at_once))
+    server = Served(create_app(board, journal.path, died, command=answered_at_once, private=True))
     server.start()
     try:
         answer = httpx.post(
