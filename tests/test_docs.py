@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from command import scanlight
 
 from appliance.cli import COMMANDS
 from appliance.reasons import MOVABLE, RULES, Reason
+from engines.bundle import default_model, load_model
+from engines.runner import open_engine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,3 +53,25 @@ def test_every_command_has_help(words: tuple[str, ...]) -> None:
     done = scanlight(*words, "--help")
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
+
+
+def test_the_physicists_model_is_one(tmp_path: Path) -> None:
+    """The example as it stands, with a network of its names in front of it."""
+    text = (ROOT / "docs/for-physicists.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    network = onnx.load(default_model())
+    del network.metadata_props[:]
+    onnx.save(network, tmp_path / "network.onnx")
+    (tmp_path / "example.py").write_text(example)
+    subprocess.run([sys.executable, "example.py"], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True)
+    model = load_model(tmp_path / "my-network.onnx")
+    assert (model.spec.name, model.spec.operating_point) == ("my-network", 0.5)
+    with closing(open_engine(model, "cpu")) as engine:
+        assert 0 <= engine.infer(np.full(model.spec.grid.size, -1000, np.float32)).probability <= 1
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md")))
+def test_no_page_calls_a_study_negative(page: Path) -> None:
+    """Prioritisation only: a study without a flag stays in the standard of care."""
+    text = re.sub(r"(?i)no flag is not a\s+negative result", "", page.read_text())
+    assert not re.search(r"(?i)\bnegative (result|stud|scan|finding|case)", text)
