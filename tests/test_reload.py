@@ -164,6 +164,9 @@ def test_a_daemon_takes_what_it_can_and_keeps_all_where_there_is_a_mistake(
         assert "3 mistakes, all is as it was" in shown
 
         site.config.write_text(good)
+        checked = len(events(site, "known_answers"))
+        assert hang_up(site, known_answer_interval_s=1.0)["applied"] == ["known_answer_interval_s"]
+        site.wait("they are run again", lambda: len(events(site, "known_answers")) > checked + 1)
         done = hang_up(site, log_level="error", lamp=None)
         assert done["applied"] == ["lamp", "log_level"]
         assert (

@@ -178,7 +178,7 @@ def test_a_daemon_whose_queue_of_callers_is_full_hangs(tmp_path: Path) -> None:
 def test_a_real_daemon_from_ready_over_suspect_and_a_hang_to_its_end(
     tmp_path: Path, small_chest: SmallChest
 ) -> None:
-    with Appliance(tmp_path) as site:
+    with Appliance(tmp_path, lamp={"command": ["/bin/false"]}) as site:
         site.wait("it is ready", lambda: site.cli("status").returncode == 0, 120)
         site.copy(small_chest("covid"), "a")
         site.wait_for_findings(1)
@@ -186,6 +186,7 @@ def test_a_real_daemon_from_ready_over_suspect_and_a_hang_to_its_end(
         assert done.returncode == 11
         assert "1 suspect, 0 not analysed, 0 failed" in done.stdout
         assert "NOT ACCEPTED" in done.stdout
+        assert "The lamp does not work" in done.stdout
         assert site.process is not None
         site.process.send_signal(signal.SIGSTOP)
         assert site.cli("status").returncode == 13
