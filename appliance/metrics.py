@@ -219,7 +219,7 @@ def gauges(facts: Facts) -> Iterator[Metric]:
         "delivery_oldest_seconds",
         "Age of the oldest finding that is not delivered, 0 when all are.",
         "destination",
-        dict.fromkeys(DESTINATIONS, 0.0) | facts.delivery_oldest_s,
+        _oldest(facts.delivery_oldest_s),
     )
     yield _gauge("known_answer_ok", "1 when the known answers last came out right.", facts.known_answer_ok)
     yield _gauge("known_answer_timestamp_seconds", "When the known answers last ran.", facts.known_answer_at)
@@ -238,6 +238,15 @@ def gauges(facts: Facts) -> Iterator[Metric]:
         },
     )
     yield InfoMetricFamily(PREFIX + "build", "This version of Scanlight.", {"version": version("scanlight")})
+
+
+def _oldest(by_destination: Mapping[str, float]) -> dict[str, float]:
+    """A newer version may have left findings for a destination that this one does not know."""
+    oldest = dict.fromkeys(DESTINATIONS, 0.0)
+    for destination, age in by_destination.items():
+        key = destination if destination in DESTINATIONS else OTHER
+        oldest[key] = max(oldest.get(key, 0.0), age)
+    return oldest
 
 
 def gpu_gauges(gpus: Sequence[Gpu]) -> Iterator[Metric]:

@@ -133,20 +133,36 @@ def test_durations_are_seconds(journal: Journal, metrics: CollectorRegistry) -> 
     assert value(metrics, "last_slice_to_flag_seconds_bucket", le="5.0") == 1
 
 
-def test_labels_are_bounded(journal: Journal, metrics: CollectorRegistry) -> None:
-    journal.add_files(
-        [],
-        [
-            *(Event("files", f"kind {n}") for n in range(50)),
-            *(Event("series", f"outcome {n}", f"reason {n}") for n in range(50)),
-            *(Event("stage_duration", f"stage {n}", value=1) for n in range(50)),
-            Event("of a newer version", "label"),
-        ],
-    )
+def test_labels_are_bounded(journal: Journal) -> None:
+    """What nobody would expect in the journal is counted, and adds no more than one `other` of each."""
+    facts = ready(delivery_oldest_s={"results_folder": 1.0, "of a newer version": 7.0, "another": 5.0})
+    metrics = registry(lambda: facts, JournalReader(journal.path).totals)
+    series = []
+    for strange in (range(1), range(1, 50)):
+        journal.add_files(
+            [],
+            [
+                *(Event("files", f"kind {n}") for n in strange),
+                *(Event("series", f"outcome {n}", f"reason {n}") for n in strange),
+                *(Event("completed", f"by {n}") for n in strange),
+                *(Event("deliveries", f"destination {n}", f"result {n}") for n in strange),
+                *(Event("worker_restarts", f"reason {n}") for n in strange),
+                *(Event("watch_hints_lost", f"reason {n}") for n in strange),
+                *(Event("readings_superseded", f"label {n}", f"label {n}") for n in strange),
+                *(Event("stage_duration", f"stage {n}", value=n) for n in strange),
+                *(Event("last_slice_to_flag", f"label {n}", value=n) for n in strange),
+                *(Event("probability", f"label {n}", value=n) for n in strange),
+                Event("of a newer version", "label"),
+            ],
+        )
+        series.append(len([1 for family in metrics.collect() for _ in family.samples]))
+    assert series[0] == series[1]
     text = generate_latest(metrics).decode()
     assert value(metrics, "files_total", kind="other") == 50
     assert value(metrics, "series_total", outcome="other", reason="other") == 50
     assert value(metrics, "stage_duration_seconds_count", stage="other") == 50
+    assert value(metrics, "readings_superseded_total") == 50
+    assert value(metrics, "delivery_oldest_seconds", destination="other") == 7
     assert "kind 7" not in text
     assert "newer" not in text
 
