@@ -1,0 +1,64 @@
+// The history: every study that ended, filtered and page by page. Its filters are in the address of the view.
+
+import { ask } from "./api.js";
+import { $, element, setText } from "./dom.js";
+import { studyTable } from "./studies.js";
+import { plural } from "./words.js";
+
+const PAGE = 25;
+const FILTERS = ["outcome", "open", "from", "to"];
+
+let show = null;
+
+function fragment(parameters) {
+  const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value)).toString();
+  return query ? `#history?${query}` : "#history";
+}
+
+function chosen() {
+  const form = $("filters");
+  return Object.fromEntries(FILTERS.map((name) => {
+    const field = form.elements[name];
+    return [name, field.type === "checkbox" ? (field.checked ? "yes" : "") : field.value];
+  }));
+}
+
+// A day of the calendar, as the moment at which it begins here.
+function moment(day, days = 0) {
+  if (!day) return "";
+  const [year, month, date] = day.split("-").map(Number);
+  return new Date(year, month - 1, date + days).toISOString();
+}
+
+export function startHistory() {
+  show = studyTable($("past"), "History");
+  $("filters").addEventListener("change", () => {
+    location.hash = fragment(chosen());
+  });
+  $("filters").addEventListener("submit", (event) => event.preventDefault());
+  $("filters").addEventListener("reset", () => {
+    location.hash = fragment({});
+  });
+}
+
+export async function showHistory(query, codes) {
+  const parameters = Object.fromEntries(new URLSearchParams(query));
+  for (const name of FILTERS) {
+    const field = $("filters").elements[name];
+    if (field.type === "checkbox") field.checked = parameters[name] === "yes";
+    else field.value = parameters[name] ?? "";
+  }
+  const { outcome, open, from, to, before } = parameters;
+  const studies = await ask("/api/studies", {
+    limit: PAGE + 1, outcome, open, from: moment(from), to: moment(to, 1), before,
+  });
+  const page = studies.slice(0, PAGE);
+  show(page, codes);
+  const none = before ? "No older studies." : "No study is like this.";
+  setText($("how-many"), page.length ? plural(page.length, "study", "studies") : none);
+  const older = studies.length > PAGE;
+  $("pages").replaceChildren(...[
+    before ? element("a", { href: fragment({ ...parameters, before: "" }) }, "Newest") : null,
+    older ? element("a", { href: fragment({ ...parameters, before: page.at(-1).finding }) }, "Older") : null,
+  ].filter(Boolean));
+}
