@@ -25,9 +25,10 @@ STATUS_S = 3.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Retry:
-    """Read these series once more. `done` ends with how many of them there are."""
+    """Read these series once more, as somebody asks. `done` ends with how many of them there are."""
 
     subjects: tuple[str, ...]
+    name: str = ""
     done: Future[int] = field(default_factory=Future)
 
 

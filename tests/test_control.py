@@ -39,7 +39,9 @@ def socket(folder: Path, asked: list[control.Retry]) -> Iterator[Path]:
 
     journal = Journal(folder / "journal.db")
     path = folder / "control.sock"
-    server = WebServer(create_app(Board(READY), journal.path, died, command=command), unix(path))
+    server = WebServer(
+        create_app(Board(READY), journal.path, died, command=command, private=True), unix(path)
+    )
     server.start()
     yield path
     server.ask_to_stop()
@@ -65,17 +67,17 @@ def test_a_socket_that_nobody_serves_is_no_daemon(folder: Path, socket: Path) ->
 
 
 def test_a_refusal_has_a_sentence(socket: Path) -> None:
-    connection = control._Connection(socket)
+    connection = control._Connection(socket, 10)
     connection.request("POST", "/api/retry", "[]")
     response = connection.getresponse()
     assert (response.status, b"Expected" in response.read()) == (400, True)
     connection.close()
 
 
-def test_the_page_of_the_network_takes_no_commands(folder: Path) -> None:
+def test_the_page_of_the_network_takes_no_names_of_files(folder: Path) -> None:
     journal = Journal(folder / "journal.db")
     path = folder / "page.sock"
-    server = WebServer(create_app(Board(READY), journal.path, died), unix(path))
+    server = WebServer(create_app(Board(READY), journal.path, died, command=lambda _: None), unix(path))
     server.start()
     with pytest.raises(control.Refused):
         control.retry(path, ["1.2.3"])

@@ -31,7 +31,12 @@ def kernel_class(kernel: str | None) -> KernelClass:
 
 def rank(kernel: str | None) -> int:
     """Which of a study's readings counts: the higher. Sharp is below unknown, unknown below soft."""
-    return _RANKS[kernel_class(kernel)]
+    return rank_of(kernel_class(kernel))
+
+
+def rank_of(its_class: str | None) -> int:
+    """The rank of a class as it is kept; `unknown` where none is."""
+    return next((rank for known, rank in _RANKS.items() if known == its_class), _RANKS["unknown"])
 
 
 @cache

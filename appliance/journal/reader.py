@@ -5,13 +5,21 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from appliance.findings.record import SeriesRecord
 from appliance.journal.rows import (
+    MANY,
     Counts,
+    FindingRow,
     JournalDamaged,
     JournalError,
+    Mark,
+    MarkRow,
+    StudySeriesRow,
     Total,
     confirmed,
     connect,
@@ -24,6 +32,12 @@ from appliance.reasons import Outcome, Reason
 _CURRENT = (
     "SELECT f.*, s.study_uid FROM finding f JOIN series s ON s.id = f.series_id"
     " WHERE f.revision = (SELECT MAX(revision) FROM finding WHERE series_id = f.series_id)"
+)
+
+_OF_STUDIES = (
+    "SELECT s.id, s.study_id, subject, stack, study_uid IS NULL, station, label, number, kernel, first_seen_at,"
+    " ended, provisional, f.id, revision, outcome, reason, recorded_at, attention, m.action, m.at, m.name"
+    " FROM series s LEFT JOIN finding f ON f.series_id = s.id LEFT JOIN mark m ON m.id = f.mark_id"
 )
 
 
@@ -149,6 +163,61 @@ class JournalReader:
             "newest_alarm": newest,
         }
 
+    def newest_finding(self) -> int:
+        """The id of the finding that was recorded last, 0 without any."""
+        return int(self._db.execute("SELECT COALESCE(MAX(id), 0) FROM finding").fetchone()[0])
+
+    def studies_between(self, above: int, upto: int) -> list[tuple[int, int]]:
+        """The studies whose newest finding has an id above the one and not above the other, newest first:
+        that id, and the study's number."""
+        return self._db.execute(
+            "SELECT f.id, s.study_id FROM finding f JOIN series s ON s.id = f.series_id"
+            " WHERE f.id > ? AND f.id <= ? AND NOT EXISTS (SELECT 1 FROM series o"
+            " JOIN finding n ON n.series_id = o.id WHERE o.study_id = s.study_id AND n.id > f.id)"
+            " ORDER BY f.id DESC",
+            (above, upto),
+        ).fetchall()
+
+    def open_studies(self) -> list[tuple[int, int]]:
+        """The studies with a finding that somebody should look at, as `studies_between` has them."""
+        return self._db.execute(
+            "SELECT (SELECT MAX(n.id) FROM series o JOIN finding n ON n.series_id = o.id"
+            " WHERE o.study_id = s.study_id) AS newest, s.study_id"
+            " FROM finding f JOIN series s ON s.id = f.series_id WHERE f.attention"
+            " GROUP BY s.study_id ORDER BY newest DESC"
+        ).fetchall()
+
+    def studies(self, numbers: Sequence[int]) -> list[StudySeriesRow]:
+        """The series of these studies, in the order of their ids."""
+        rows = [
+            row
+            for start in range(0, len(numbers), MANY)
+            for row in self._db.execute(
+                f"{_OF_STUDIES} WHERE s.study_id IN ({_places(numbers[start : start + MANY])})"
+                " ORDER BY s.id, f.revision",
+                numbers[start : start + MANY],
+            )
+        ]
+        return [_study_series(list(of_one)) for _, of_one in groupby(rows, key=itemgetter(0))]
+
+    def current_records(self, series_ids: Sequence[int]) -> dict[int, SeriesRecord]:
+        """The current finding of each of these series that has one, by the id of the series."""
+        return {
+            series_id: confirmed(text, confirmed_at)
+            for start in range(0, len(series_ids), MANY)
+            for series_id, text, confirmed_at in self._db.execute(
+                "SELECT series_id, record, confirmed_at FROM finding f"  # noqa: S608
+                f" WHERE series_id IN ({_places(series_ids[start : start + MANY])})"
+                " AND revision = (SELECT MAX(revision) FROM finding WHERE series_id = f.series_id)",
+                series_ids[start : start + MANY],
+            )
+        }
+
+    def marks(self, study: int) -> list[MarkRow]:
+        """What people did about a study, oldest first."""
+        rows = self._db.execute("SELECT at, action, name FROM mark WHERE study_id = ? ORDER BY id", (study,))
+        return [MarkRow(at, Mark(action), name) for at, action, name in rows]
+
     def _count(self, rows: str, *values: str) -> int:
         return int(self._db.execute(f"SELECT COUNT(*) FROM {rows}", values).fetchone()[0])  # noqa: S608
 
@@ -156,3 +225,44 @@ class JournalReader:
         """What all events that ever were add up to."""
         rows = self._db.execute("SELECT name, label, label2, up_to, events, value FROM total")
         return [Total(*row) for row in rows]
+
+
+def _places(values: Sequence[int]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _study_series(rows: list[tuple[Any, ...]]) -> StudySeriesRow:
+    """From the rows of one series, one for each of its findings, or one without."""
+    id_, study, subject, stack, is_file, station, label, number, kernel, first_seen_at, ended, provisional = (
+        rows[0][:12]
+    )
+    return StudySeriesRow(
+        study,
+        id_,
+        subject,
+        stack,
+        bool(is_file),
+        station,
+        label,
+        number,
+        kernel,
+        first_seen_at,
+        bool(ended),
+        bool(provisional),
+        tuple(_finding(*row[12:]) for row in rows if row[12] is not None),
+    )
+
+
+def _finding(
+    id_: int,
+    revision: int,
+    outcome: str,
+    reason: str | None,
+    recorded_at: str,
+    attention: int,
+    action: str | None,
+    at: str,
+    name: str,
+) -> FindingRow:
+    marked = None if action is None else (Mark(action), at, name)
+    return FindingRow(id_, revision, Outcome(outcome), reason, recorded_at, bool(attention), marked)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.findings.record import SeriesRecord
+from appliance.reasons import Outcome
 from appliance.records import FileIdentity
 
 MANY = 500
@@ -108,6 +109,50 @@ class Mark(StrEnum):
     SEEN = "seen"
     TAKEN_BACK = "taken_back"
     UNSEEN = "unseen"
+
+
+@dataclass(frozen=True, slots=True)
+class FindingRow:
+    """A finding of a series as its columns have it: which revision it is, and what people made of it.
+
+    `marked` is the last that covers it: what was done, when, by whom.
+    """
+
+    id: int
+    revision: int
+    outcome: Outcome
+    reason: str | None
+    recorded_at: str
+    attention: bool
+    marked: tuple[Mark, str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudySeriesRow:
+    """A series of a study with its findings, oldest first. `is_file`: a file that belongs to no series."""
+
+    study: int
+    id: int
+    subject: str
+    stack: int
+    is_file: bool
+    station: str
+    label: str
+    number: int | None
+    kernel: str | None
+    first_seen_at: str
+    ended: bool
+    provisional: bool
+    findings: tuple[FindingRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRow:
+    """Something that somebody did about a study."""
+
+    at: str
+    action: Mark
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -21,50 +21,25 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from appliance.control import Command, Retry
+from appliance.control import Command
 from appliance.facts import Board
 from appliance.faults import reach
 from appliance.journal import JournalReader
 from appliance.light import FAULTS
 from appliance.metrics import registry
 from appliance.reasons import RULES
+from appliance.web import actions, events, series, studies
 from appliance.web.access import Access, Door, api_person
-from appliance.web.assets import asset
+from appliance.web.asked import Refusal, refusal
+from appliance.web.assets import asset, page
+from appliance.web.events import Watchers
 from appliance.web.guard import Guard
-from appliance.web.status import Observer, status, why_not_alive, why_not_ready
-
-T = TypeVar("T")
+from appliance.web.journal import LazyJournal
+from appliance.web.server import ENDING
+from appliance.web.status import NOTICES, Observer, status, why_not_alive, why_not_ready
 
 LOOK_S = 0.25
 """How often the light is looked at when nobody asks, so that `since` is right."""
-
-SERIES_LIMIT = 50
-SERIES_MAX = 1000
-
-STATIC = {
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
-
-
-class _Journal:
-    """The reader, opened in the thread that first uses it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._reader: JournalReader | None = None
-
-    def __call__(self, query: Callable[[JournalReader], T]) -> T:
-        """Raises JournalError or sqlite3.Error."""
-        if self._reader is None:
-            self._reader = JournalReader(self._path)
-        return query(self._reader)
-
-    def close(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
 
 
 def create_app(
@@ -74,39 +49,28 @@ def create_app(
     *,
     access: Access | None = None,
     command: Callable[[Command], None] | None = None,
+    private: bool = False,
     heartbeat_limit_s: float = 10,
 ) -> Starlette:
     """The page, the API and `/metrics`.
 
     `board` is where the main loop publishes its facts; without a new publication for `heartbeat_limit_s` the
     loop counts as stalled. `died` is told what ended a task behind the requests. With `access`, only whom it
-    lets in is answered. With a `command`, people may also ask for something: that is for the control socket.
+    lets in is answered. With a `command`, people may also ask for something; it hands that to the main loop,
+    and raises queue.Full where that takes no more. What names files is `private`: for the control socket.
     """
     observer = Observer(board, heartbeat_limit_s)
-    reader = _Journal(journal)
+    reader = LazyJournal(journal)
+
+    def status_of(station: str | None) -> dict[str, Any]:
+        if station is None:
+            return status(*observer.look(), private=private)
+        attention = reader(lambda journal: journal.attention(station))
+        return status(*observer.look_at(station, attention), private=private)
 
     async def api_status(request: Request) -> Response:
-        return JSONResponse(status(*observer.look()))
-
-    async def api_series(request: Request) -> Response:
-        """`limit`: how many, at most 1000; `in_flight=no` and `skipped=no` leave those out."""
-        text = request.query_params.get("limit", str(SERIES_LIMIT))
-        if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= SERIES_MAX):
-            return JSONResponse({"error": f"limit must be a whole number from 1 to {SERIES_MAX}."}, 400)
-        with_ = {name: request.query_params.get(name, "yes") for name in ("in_flight", "skipped")}
-        for name, value in with_.items():
-            if value not in ("yes", "no"):
-                return JSONResponse({"error": f"{name} must be yes or no."}, 400)
-        return JSONResponse(
-            reader(
-                lambda journal: _newest(
-                    journal,
-                    int(text),
-                    in_flight=with_["in_flight"] == "yes",
-                    skipped=with_["skipped"] == "yes",
-                )
-            )
-        )
+        """`station`: of one scanner alone."""
+        return JSONResponse(status_of(request.query_params.get("station")))
 
     async def healthz(request: Request) -> Response:
         return _probe(why_not_alive(observer.facts()))
@@ -114,22 +78,16 @@ def create_app(
     async def readyz(request: Request) -> Response:
         return _probe(why_not_ready(observer.facts()))
 
-    async def api_retry(request: Request) -> Response:
-        """`subjects`: the series to read once more, as the journal names them."""
-        assert command is not None
-        try:
-            asked = Retry(tuple(str(one) for one in (await request.json())["subjects"]))
-        except (ValueError, KeyError, TypeError):
-            return JSONResponse({"error": 'Expected {"subjects": [...]}.'}, 400)
-        command(asked)
-        return JSONResponse({"series": await asyncio.wrap_future(asked.done)})
-
+    watchers = Watchers(status_of)
     return _application(
         [
-            *([Route("/api/retry", api_retry, methods=["POST"])] if command else []),
-            *(Route(path, asset(name, media_type)) for path, (name, media_type) in STATIC.items()),
+            *(Route(path, asset(name, media_type)) for path, (name, media_type) in page().items()),
             Route("/api/status", api_status),
-            Route("/api/series", api_series),
+            *events.routes(watchers),
+            *series.routes(reader, private=private),
+            *studies.routes(reader),
+            *(actions.routes(reader, command) if command else []),
+            *(actions.private_routes(command) if command and private else []),
             Route("/api/codes", _codes),
             Route("/api/person", api_person),
             Route("/healthz", healthz),
@@ -140,6 +98,7 @@ def create_app(
         reader,
         died,
         [Middleware(Door, access)] if access else [],
+        watchers,
     )
 
 
@@ -148,7 +107,7 @@ def create_metrics_app(
 ) -> Starlette:
     """`/metrics` alone, for an address that Prometheus can reach while the page stays on loopback."""
     observer = Observer(board, heartbeat_limit_s)
-    reader = _Journal(journal)
+    reader = LazyJournal(journal)
 
     return _application(
         [Route("/metrics", _scrape(registry(observer.facts, lambda: reader(JournalReader.totals))))],
@@ -161,46 +120,47 @@ def create_metrics_app(
 def _application(
     routes: list[Route],
     observer: Observer,
-    reader: _Journal,
+    reader: LazyJournal,
     died: Callable[[BaseException], None],
     door: Sequence[Middleware] = (),
+    watchers: Watchers | None = None,
 ) -> Starlette:
     async def look_often() -> None:
         try:
             while True:
                 reach("web.looked")
                 observer.look()
+                if watchers is not None:
+                    watchers.looked()
                 await asyncio.sleep(LOOK_S)
         except Exception as error:
             died(error)
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
         looking = asyncio.create_task(look_often())
-        yield
+        # What the server calls before it waits for open requests to end.
+        yield {} if watchers is None else {ENDING: watchers.end}
         looking.cancel()
         with suppress(asyncio.CancelledError):
             await looking
         reader.close()
 
-    app = Starlette(routes=routes, middleware=[Middleware(Guard), *door], lifespan=lifespan)
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard), *door],
+        exception_handlers={Refusal: refusal},
+        lifespan=lifespan,
+    )
     # A redirect would echo the address that was asked for.
     app.router.redirect_slashes = False
     return app
 
 
-def _newest(journal: JournalReader, limit: int, *, in_flight: bool, skipped: bool) -> list[dict[str, Any]]:
-    """In flight first, asked first: a series that ends in between is there twice rather than missing."""
-    records = journal.in_flight()[::-1][:limit] if in_flight else []
-    if len(records) < limit:
-        records += journal.records(limit - len(records), skipped=skipped)
-    return [record.as_dict() for record in records]
-
-
 async def _codes(request: Request) -> Response:
-    """What the codes in `reason` and `why` mean."""
+    """What the codes in `reason`, `why` and `notices` mean."""
     reasons = {reason: rule.sentence for reason, rule in RULES.items()}
-    return JSONResponse({"reasons": reasons, "faults": FAULTS})
+    return JSONResponse({"reasons": reasons, "faults": FAULTS, "notices": NOTICES})
 
 
 def _probe(why: list[str]) -> Response:

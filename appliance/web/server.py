@@ -13,6 +13,9 @@ from starlette.types import ASGIApp
 from appliance.control import short_path
 from appliance.web.certificate import Certificate
 
+ENDING = "scanlight.ending"
+"""Where an application leaves in its lifespan's state what is to be called when the server stops."""
+
 
 class WebError(Exception):
     """The address cannot be served; the message is one sentence with what to do."""
@@ -24,6 +27,13 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = threading.Event()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Answers that have no end of their own: it would wait for them.
+        end = self.lifespan.state.get(ENDING)
+        if end is not None:
+            end()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from appliance.facts import Board, Facts
-from appliance.light import MAIN_LOOP_STALLED, Light, light
+from appliance.light import MAIN_LOOP_STALLED, Light, State, light
+from appliance.studies import UID_END
 
 VERSION = version("scanlight")
+
+NOTICES: Final = {
+    "lamp_failing": "the lamp does not work: its command fails",
+    "configuration_refused": "the changed configuration has mistakes, and the one before stays in use",
+    "settings_wait": "some changed settings wait until Scanlight is started again",
+}
+"""What IT should know of beside the state, by code."""
+
+STATIONS_KEPT: Final = 64
 
 
 class Observer:
@@ -19,6 +30,9 @@ class Observer:
 
     A main loop that hangs leaves its last facts standing: once the heartbeat is older than the limit they
     carry a fault. `look` must be called often enough not to miss a change; times are those of the facts.
+
+    One scanner has a light of its own, with what is seen of it alone and the faults of all; its state is
+    followed from the first look at it on.
     """
 
     def __init__(
@@ -28,8 +42,8 @@ class Observer:
         self._limit_s = heartbeat_limit_s
         self._monotonic = monotonic
         facts = self.facts()
-        self._state = light(facts).state
-        self._since = facts.published_at
+        self._since = (light(facts).state, facts.published_at)
+        self._stations: OrderedDict[str, tuple[State, str]] = OrderedDict()
 
     def facts(self) -> Facts:
         facts = self._board.facts
@@ -41,27 +55,72 @@ class Observer:
         """The facts, the light, and when its state began (UTC)."""
         facts = self.facts()
         shown = light(facts)
-        if shown.state is not self._state:
-            self._state, self._since = shown.state, facts.published_at
-        return facts, shown, self._since
+        self._since = _since(self._since, shown.state, facts.published_at)
+        return facts, shown, self._since[1]
+
+    def look_at(self, station: str, attention: Mapping[str, int]) -> tuple[Facts, Light, str]:
+        """The same of one scanner, of which `attention` is what nobody has looked at."""
+        facts = of_station(self.facts(), station, attention)
+        shown = light(facts)
+        since = _since(self._stations.pop(station, None), shown.state, facts.published_at)
+        self._stations[station] = since
+        if len(self._stations) > STATIONS_KEPT:
+            self._stations.popitem(last=False)
+        return facts, shown, since[1]
 
 
-def status(facts: Facts, shown: Light, since: str) -> dict[str, Any]:
-    """The body of `/api/status`. `why` has the codes behind FAULT."""
-    values = asdict(facts)
+def of_station(facts: Facts, station: str, attention: Mapping[str, int]) -> Facts:
+    """What of the facts concerns one scanner; what concerns the appliance stays."""
+    in_progress = tuple(one for one in facts.in_progress if one.station == station)
+    counts: dict[str, Any] = dict(attention)
+    return replace(facts, **counts, in_progress=in_progress)
+
+
+def status(facts: Facts, shown: Light, since: str, *, private: bool = False) -> dict[str, Any]:
+    """The body of `/api/status`. `why` has the codes behind FAULT, `notices` those of less.
+
+    Names of folders may hold those of patients: they are for who may enter the state folder, `private`.
+    """
+    values = asdict(replace(facts, in_progress=()))
     del values["heartbeat"], values["in_progress"]
+    if not private:
+        del values["closed_folders"]
     return {
         "state": shown.state,
         "why": shown.why,
         "counts": shown.counts,
         "bands": shown.bands,
         "since": since,
+        "newest_alarm": facts.newest_alarm,
+        "notices": notices(facts),
         "in_progress": [
-            {"series": one.series_uid, "seen": one.seen, "stage": one.stage} for one in facts.in_progress
+            {
+                "series": one.series_uid[-UID_END:],
+                "study": one.study,
+                "label": one.label,
+                "seen": one.seen,
+                "stage": one.stage,
+                "since": one.since,
+            }
+            for one in facts.in_progress
         ],
         "facts": values,
         "version": VERSION,
     }
+
+
+def notices(facts: Facts) -> list[str]:
+    """Codes of what is not as it should be and hinders nothing."""
+    present = {
+        "lamp_failing": facts.lamp == "failing",
+        "configuration_refused": facts.reloaded is not None and facts.reloaded.mistakes > 0,
+        "settings_wait": facts.reloaded is not None and bool(facts.reloaded.refused),
+    }
+    return [code for code in NOTICES if present[code]]
+
+
+def _since(before: tuple[State, str] | None, state: State, now: str) -> tuple[State, str]:
+    return (state, now) if before is None or before[0] is not state else before
 
 
 def why_not_alive(facts: Facts) -> list[str]:

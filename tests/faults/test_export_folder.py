@@ -96,8 +96,8 @@ def test_nothing_ends_while_the_folder_is_unmounted_and_it_heals_when_it_is_moun
             time.sleep(2 * CEILING_S)
             assert len(appliance.findings()) == 1
             assert {one["series"] for one in appliance.status()["in_progress"]} == {
-                uid_of(covid[0]),
-                uid_of(clear[0]),
+                uid_of(covid[0])[-6:],
+                uid_of(clear[0])[-6:],
             }
             appliance.stop()
             appliance.launch()

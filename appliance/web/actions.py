@@ -1,0 +1,115 @@
+"""What people ask for: commands on their way to the main loop, and what came of them."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from appliance.control import Command, MarkStudy, Retry
+from appliance.journal import Mark
+from appliance.web.access import person
+from appliance.web.asked import LARGEST, Refusal, body, number_in_path, person_named
+from appliance.web.journal import LazyJournal
+from appliance.web.studies import study_of
+
+ANSWER_S: Final = 10.0
+
+_MARKS: Final = {
+    "acknowledge": Mark.ACKNOWLEDGED,
+    "take-back": Mark.TAKEN_BACK,
+    "seen": Mark.SEEN,
+    "unseen": Mark.UNSEEN,
+}
+
+_NOTHING_TO_DO: Final = {
+    Mark.ACKNOWLEDGED: "No flag of this study waits for somebody.",
+    Mark.TAKEN_BACK: "Nobody has acknowledged this study, or it was taken back.",
+    Mark.SEEN: "Nothing of this study waits to be seen.",
+    Mark.UNSEEN: "Nobody has marked this study as seen, or it was taken back.",
+}
+
+_BUSY: Final = "The daemon has not done it yet, and does it when it can: see the light, its disk may be full."
+_FULL: Final = "The daemon has too much to do: ask for it again later."
+
+
+def routes(journal: LazyJournal, command: Callable[[Command], None]) -> list[Route]:
+    """`command` hands a command to the main loop, and raises queue.Full where it takes no more."""
+
+    def marks(action: Mark) -> Callable[[Request], Awaitable[Response]]:
+        async def mark(request: Request) -> Response:
+            """`name`: who; `upto`: the newest finding that they have seen, by default all that there are."""
+            asked = await body(request)
+            study = study_of(journal, number_in_path(request, "study")).number
+            named = MarkStudy(study, action, _name(request, asked), _upto(asked))
+            changed = await _done(command, named)
+            if not changed:
+                raise Refusal(409, _NOTHING_TO_DO[action])
+            return JSONResponse({"findings": changed})
+
+        return mark
+
+    async def retry(request: Request) -> Response:
+        """`name`: who; `series`: which of the study's, by their ids, by default all that have ended."""
+        asked = await body(request)
+        name = _name(request, asked)
+        study = study_of(journal, number_in_path(request, "study"))
+        known = {one.id for one in study.series}
+        ids = asked.get("series", sorted(known))
+        if not (isinstance(ids, list) and all(type(one) is int for one in ids) and set(ids) <= known):
+            raise Refusal(400, "series must be a list with ids of series of this study.")
+        subjects = tuple(dict.fromkeys(one.subject for one in study.series if one.id in ids and one.ended))
+        read_again = await _done(command, Retry(subjects, name)) if subjects else 0
+        if not read_again:
+            raise Refusal(409, "Nothing of it has ended yet: it is being read.")
+        return JSONResponse({"series": read_again})
+
+    return [
+        *(
+            Route(f"/api/studies/{{study:int}}/{path}", marks(action), methods=["POST"])
+            for path, action in _MARKS.items()
+        ),
+        Route("/api/studies/{study:int}/retry", retry, methods=["POST"]),
+    ]
+
+
+def private_routes(command: Callable[[Command], None]) -> list[Route]:
+    """What the command line alone may ask for, since it names series and files."""
+
+    async def retry(request: Request) -> Response:
+        """`subjects`: the series to read once more, as the journal names them."""
+        subjects = (await body(request)).get("subjects")
+        if not isinstance(subjects, list):
+            raise Refusal(400, 'Expected {"subjects": [...]}.')
+        return JSONResponse({"series": await _done(command, Retry(tuple(str(one) for one in subjects)))})
+
+    return [Route("/api/retry", retry, methods=["POST"])]
+
+
+async def _done(command: Callable[[Command], None], asked: Command) -> int:
+    """What the main loop says, once it has done it. Raises Refusal."""
+    try:
+        command(asked)
+    except queue.Full:
+        raise Refusal(503, _FULL) from None
+    try:
+        # It is on its way: who no longer waits for it does not undo it.
+        return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(asked.done)), ANSWER_S)
+    except TimeoutError:
+        raise Refusal(503, _BUSY) from None
+
+
+def _name(request: Request, asked: dict[str, Any]) -> str:
+    return person_named(person(request, str(asked.get("name", ""))))
+
+
+def _upto(asked: dict[str, Any]) -> int | None:
+    upto = asked.get("upto")
+    if upto is None or (type(upto) is int and 0 <= upto <= LARGEST):
+        return upto
+    raise Refusal(400, "upto must be the number of a finding.")
