@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -86,6 +87,21 @@ def test_rules_and_dashboard_name_metrics_that_there_are(exposition: str) -> Non
     named = set(re.findall(r"\b(?:scanlight|process)[_:][a-z0-9_:]+", asked))
     assert len(named) > 30
     assert named <= known
+
+
+def test_the_dashboard_has_its_rows_and_no_panel_lies_on_another() -> None:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    rows = [panel["title"] for panel in panels if panel["type"] == "row"]
+    assert rows == ["Throughput", "Latency by stage", "Outcomes and reasons", "Machine and engine"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(taken) == len(set(taken))
+    assert max(x for x, _ in taken) < 24
 
 
 def test_every_metric_is_on_the_dashboard_or_in_a_rule(exposition: str) -> None:
