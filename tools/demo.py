@@ -43,7 +43,7 @@ def demo(
     """Play a simulated scanner to a daemon of its own and print each finding as it comes.
 
     Chest phantoms are made on the spot (COVID-like, CAP-like, clear), with a localizer and a dose sheet among
-    them. Everything lives in a temporary folder. Without --once it goes on until Ctrl-C.
+    them; now and then one lacks a slice, so that it is not analysed. Everything lives in a temporary folder. Without --once it goes on until Ctrl-C.
     """
     console = Console()
     # A daemon left behind would hold the port of the next demonstration.
@@ -52,7 +52,8 @@ def demo(
         try:
             console.print("Starting the daemon on the embedded CPU engine …")
             with OwnDaemon(Path(folder), CEILING_S, port) as daemon:
-                console.print(f"The status page: [bold]{daemon.url}[/]\n")
+                console.print(f"The status page: [bold]{daemon.url}[/]")
+                console.print(f"Open a study there, acknowledge it; metrics are at {daemon.url}/metrics.\n")
                 _Stage(daemon, console, NewResults(daemon.results)).play(source, once=once, rate=rate)
         except (DemoFailed, DaemonFailed) as error:
             console.print(f"[bold red]{error}[/]")
@@ -152,12 +153,12 @@ def _studies(source: Path | None, made: Path, console: Console, *, once: bool) -
         for study in dict.fromkeys(one.study_uid for one in found):
             yield [one for one in found if one.study_uid == study]
         return
-    kinds: tuple[Kind, ...] = ("covid", "clear", "cap")
+    kinds: tuple[Kind, ...] = ("covid", "clear", "cap", "clear")
     for round_ in itertools.count():
         for place, kind in enumerate(kinds):
             seed = 100 + round_ * len(kinds) + place
             with console.status(f"Making a {_NAMES[kind]} chest …"):
-                yield _phantom_study(made / str(seed), kind, seed)
+                yield _phantom_study(made / str(seed), kind, seed, whole=place < len(kinds) - 1)
         if once:
             return
 
@@ -165,9 +166,12 @@ def _studies(source: Path | None, made: Path, console: Console, *, once: bool) -
 _NAMES: dict[Kind, str] = {"covid": "COVID-like", "cap": "CAP-like", "clear": "clear"}
 
 
-def _phantom_study(folder: Path, kind: Kind, seed: int) -> list[Planned]:
+def _phantom_study(folder: Path, kind: Kind, seed: int, *, whole: bool) -> list[Planned]:
     chest = Chest(kind=kind, seed=seed, slice_mm=2.5, matrix=256)
     write_localizer(chest, folder / "localizer", Export())
-    write_series(make_chest(chest), folder / f"{_NAMES[kind]} chest phantom", Export())
+    label = f"{_NAMES[kind]} chest phantom" + ("" if whole else " that lacks a slice")
+    files = write_series(make_chest(chest), folder / label, Export())
+    if not whole:
+        files[len(files) // 2].unlink()
     write_dose_sheet(chest, folder / "dose sheet", Export())
     return plan(folder)
