@@ -1,3 +1,4 @@
+import random
 import re
 from pathlib import Path
 
@@ -98,3 +99,55 @@ def test_the_state_folder_is_known_whatever_else_is_wrong(tmp_path: Path) -> Non
         file.write_text(text)
         with pytest.raises(ConfigError):
             state_folder(file)
+
+
+SCRAPS = (
+    "*a",
+    "&a ",
+    "!x ",
+    "{",
+    "}",
+    "[",
+    "]",
+    ": ",
+    "\n",
+    "  ",
+    "- ",
+    "? ",
+    "<<: ",
+    "'",
+    "|\n",
+    "1e400",
+    "~",
+    "\t",
+)
+SCRAPS += (
+    "!!set ",
+    "!!int ",
+    "!!float ",
+    "!!bool ",
+    "!!map ",
+    "!!binary ",
+    "2026-13-01",
+    "0x",
+    "1:30:00",
+    "\x85",
+)
+
+
+def test_whatever_is_done_to_a_text_its_mistakes_are_told_in_sentences() -> None:
+    chance = random.Random(1)
+    texts = [file.read_text() for file in WRONG]
+    told: list[str] = []
+    for _ in range(3000):
+        text = chance.choice(texts)
+        for _ in range(chance.randint(1, 6)):
+            at = chance.randrange(len(text) + 1)
+            text = text[:at] + chance.choice(SCRAPS) + text[at + chance.randint(0, 3) :]
+        try:
+            parse(text, "site.yaml")
+        except ConfigError as error:
+            told += error.problems
+    assert len(told) > 3000
+    assert all(problem.startswith("site.yaml") for problem in told)
+    assert not any("another kind of value" in problem for problem in told)
