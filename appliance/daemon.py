@@ -50,6 +50,7 @@ from appliance.keeper import Keeper
 from appliance.known_answers import AnswersWrong, KnownAnswers
 from appliance.lamp import Lamp
 from appliance.light import light, one_line
+from appliance.previews import Previews
 from appliance.reader import AnswersChecked, EngineReady, Reader, ReadingFinished
 from appliance.reading import ModelInUse, Rules, rules_for
 from appliance.recorder import Recorder
@@ -206,6 +207,7 @@ class Daemon:
             post,
         )
         self._recorder = Recorder(journal, objects, config.retry_after_s)
+        self._previews = Previews(self._state.previews, config.keep_images_days)
         self._keeper = Keeper(
             journal,
             self._recorder,
@@ -222,6 +224,7 @@ class Daemon:
             tries=config.tries,
             memory_budget=config.memory_budget_mb * 2**20,
             progress=self._service.progress,
+            keep_images=self._previews.keep,
         )
         self._courier = Courier(journal, objects, config.results, post)
         self._lamp = Lamp(lambda: self._observer.look()[1], config.lamp)
@@ -232,12 +235,13 @@ class Daemon:
         died = partial(self._thread_died, "web")
         access, tls = Access.of(self._config), self._config.tls
         certificate = None if tls is None else Certificate(tls.certificate, tls.key)
-        page = create_app(board, journal, died, access=access, command=self._messages.put_nowait)
+        ask, previews = self._messages.put_nowait, self._state.previews
+        page = create_app(board, journal, died, access=access, command=ask, previews=previews)
         servers = [WebServer(page, tcp(*split(self._config.listen)), certificate)]
         if self._config.metrics_listen not in (None, self._config.listen):
             listening = tcp(*split(self._config.metrics_listen))
             servers.append(WebServer(create_metrics_app(board, journal, died), listening))
-        control = create_app(board, journal, died, command=self._messages.put_nowait, private=True)
+        control = create_app(board, journal, died, command=ask, private=True, previews=previews)
         servers.append(WebServer(control, unix(self._state.control)))
         return servers
 
@@ -267,7 +271,7 @@ class Daemon:
         self._journal.abandon_tries()
         self._note_start()
         self._pool.start()
-        for thread in (self._reader, self._courier, self._watch, self._lamp):
+        for thread in (self._reader, self._courier, self._watch, self._previews, self._lamp):
             thread.start()
         with contextlib.suppress(GivenUp):
             self._loop()
@@ -317,15 +321,17 @@ class Daemon:
         self._watch.stop()
         self._reader.stop()
         self._courier.stop()
+        self._previews.stop()
         self._lamp.stop()
         self._disk.give_up()
         for server in self._servers:
             server.ask_to_stop()
         end = time.monotonic() + STOP_S
         self._pool.close()
-        threads: Sequence[Reader | Courier | Lamp | WebServer] = (
+        threads: Sequence[Reader | Courier | Previews | Lamp | WebServer] = (
             self._courier,
             self._reader,
+            self._previews,
             self._lamp,
             *self._servers,
         )
@@ -410,6 +416,7 @@ class Daemon:
         self._keeper.keep_pace(config.pace(polling=polling))
         self._keeper.memory_budget = config.memory_budget_mb * 2**20
         self._keeper.show = partial(shown, label=config.label)
+        self._previews.keep_days = config.keep_images_days
         self._lamp.use(config.lamp)
 
     def _handle(self, message: Message) -> None:

@@ -69,7 +69,8 @@ class Keeper:
     """`submit` hands a job to the engine thread, `changed` is called when a series ended, and `look` asks for
     a look at the export folder, of which `looked` is to tell. `show` says what is kept of a series' origin.
 
-    `progress` is called between the parts of a long step, such as many series that end together.
+    `progress` is called between the parts of a long step, such as many series that end together;
+    `keep_images` gets what was read, with the record that it has come to.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Keeper:
         tries: int,
         memory_budget: int,
         progress: Callable[[], None] = lambda: None,
+        keep_images: Callable[[SeriesRecord, Reading], None] = lambda *_: None,
     ) -> None:
         self._journal = journal
         self._recorder = recorder
@@ -105,6 +107,7 @@ class Keeper:
         self.tries = tries
         self.memory_budget = memory_budget
         self._progress = progress
+        self._keep_images = keep_images
         self.model = model
         self._series: dict[str, InFlight] = {}
         self._jobs: dict[int, InFlight] = {}
@@ -458,7 +461,12 @@ class Keeper:
 
     def _record(self, one: InFlight) -> None:
         self._progress()
-        self._ended(one.row.subject, self._recorder.record(one, self.model))
+        record = self._recorder.record(one, self.model)
+        # What is read once more has its images again.
+        current = record or self._journal.current(one.row.id)
+        if current is not None and one.reading is not None:
+            self._keep_images(current, one.reading)
+        self._ended(one.row.subject, record)
 
     def _end_without_files(self, one: InFlight, row: SeriesRow) -> None:
         """Files that a reading needs are gone: what is on record stands, else the series failed."""

@@ -35,8 +35,9 @@ _CURRENT = (
 )
 
 _OF_STUDIES = (
-    "SELECT s.id, s.study_id, subject, stack, study_uid IS NULL, station, label, number, kernel, first_seen_at,"
-    " ended, provisional, f.id, revision, outcome, reason, recorded_at, attention, m.action, m.at, m.name"
+    "SELECT s.id, s.study_id, subject, stack, study_uid IS NULL, station, label, number, kernel,"
+    " first_seen_at, ended, provisional,"
+    " f.id, revision, outcome, reason, recorded_at, attention, m.action, m.at, m.name"
     " FROM series s LEFT JOIN finding f ON f.series_id = s.id LEFT JOIN mark m ON m.id = f.mark_id"
 )
 

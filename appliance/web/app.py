@@ -28,7 +28,7 @@ from appliance.journal import JournalReader
 from appliance.light import FAULTS
 from appliance.metrics import registry
 from appliance.reasons import RULES
-from appliance.web import actions, events, series, studies
+from appliance.web import actions, events, images, series, studies
 from appliance.web.access import Access, Door, api_person
 from appliance.web.asked import Refusal, refusal
 from appliance.web.assets import asset, page
@@ -50,6 +50,7 @@ def create_app(
     access: Access | None = None,
     command: Callable[[Command], None] | None = None,
     private: bool = False,
+    previews: Path | None = None,
     heartbeat_limit_s: float = 10,
 ) -> Starlette:
     """The page, the API and `/metrics`.
@@ -58,6 +59,7 @@ def create_app(
     loop counts as stalled. `died` is told what ended a task behind the requests. With `access`, only whom it
     lets in is answered. With a `command`, people may also ask for something; it hands that to the main loop,
     and raises queue.Full where that takes no more. What names files is `private`: for the control socket.
+    `previews` is the folder with the images of readings.
     """
     observer = Observer(board, heartbeat_limit_s)
     reader = LazyJournal(journal)
@@ -86,6 +88,7 @@ def create_app(
             *events.routes(watchers),
             *series.routes(reader, private=private),
             *studies.routes(reader),
+            *(images.routes(reader, previews) if previews else []),
             *(actions.routes(reader, command) if command else []),
             *(actions.private_routes(command) if command and private else []),
             Route("/api/codes", _codes),
