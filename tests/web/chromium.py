@@ -6,12 +6,28 @@ import base64
 import json
 import os
 import select
+import shutil
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ANSWER_S = 30
+
+PROGRAM = shutil.which("chromium") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(PROGRAM is None, reason="needs chromium: apt-get install chromium")
+
+KEYS = {
+    "Enter": (13, "\r"),
+    "Escape": (27, ""),
+    "Tab": (9, ""),
+    "ArrowRight": (39, ""),
+    "ArrowLeft": (37, ""),
+    "End": (35, ""),
+    " ": (32, " "),
+}
 
 FLAGS = (
     "--headless",
@@ -30,7 +46,8 @@ FLAGS = (
 class Chromium:
     """One browser with one tab."""
 
-    def __init__(self, program: str, profile: Path) -> None:
+    def __init__(self, program: str | None, profile: Path) -> None:
+        assert program is not None
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
         # The browser reads commands from descriptor 3 and writes answers to 4.
@@ -80,8 +97,10 @@ class Chromium:
     def open(self, url: str) -> None:
         self._call("Page.navigate", url=url)
 
-    def look(self, width: int, height: int, *, dark: bool = False, vision: str = "none") -> None:
-        """Size of the screen, colour scheme, and colour vision (such as `deuteranopia`)."""
+    def look(
+        self, width: int, height: int, *, dark: bool = False, calm: bool = False, vision: str = "none"
+    ) -> None:
+        """Size of the screen, colour scheme, reduced motion, and colour vision (such as `deuteranopia`)."""
         self._call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -89,12 +108,24 @@ class Chromium:
             deviceScaleFactor=1,
             mobile=False,
         )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._call("Emulation.setEmulatedMedia", features=[scheme])
+        features = {
+            "prefers-color-scheme": "dark" if dark else "light",
+            "prefers-reduced-motion": "reduce" if calm else "no-preference",
+        }
+        self._call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": name, "value": value} for name, value in features.items()],
+        )
         self._call("Emulation.setEmulatedVisionDeficiency", type=vision)
 
     def evaluate(self, expression: str) -> Any:
-        result = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+        result = self._call(
+            "Runtime.evaluate",
+            expression=expression,
+            returnByValue=True,
+            awaitPromise=True,
+            userGesture=False,
+        )
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
@@ -104,6 +135,49 @@ class Chromium:
         while not self.evaluate(expression):
             assert time.monotonic() < end, f"still not true: {expression}"
             time.sleep(0.1)
+
+    def before_each_page(self, script: str) -> None:
+        """Runs before any script of a page that is opened from now on."""
+        self._call("Page.addScriptToEvaluateOnNewDocument", source=script)
+
+    def press(self, key: str, *, shift: bool = False) -> None:
+        """A key of the keyboard, held for no time."""
+        code, text = KEYS[key]
+        for kind in ("keyDown", "keyUp"):
+            self._call(
+                "Input.dispatchKeyEvent",
+                type=kind if text or kind == "keyUp" else "rawKeyDown",
+                key=key,
+                code="Space" if key == " " else key,
+                windowsVirtualKeyCode=code,
+                modifiers=8 if shift else 0,
+                **({"text": text} if text and kind == "keyDown" else {}),
+            )
+
+    def type(self, text: str) -> None:
+        """What a keyboard would put where the focus is."""
+        self._call("Input.insertText", text=text)
+
+    def click(self, selector: str) -> None:
+        """The mouse, in the middle of the first element that is found so."""
+        x, y = self.evaluate(
+            f"(() => {{ const one = document.querySelector({selector!r});"
+            " one.scrollIntoView({block: 'center'}); const r = one.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def turn_wheel(self, selector: str, by: int) -> None:
+        x, y = self.evaluate(
+            f"(() => {{ const r = document.querySelector({selector!r}).getBoundingClientRect();"
+            " return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+        )
+        self._call("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=by)
+
+    def text(self, selector: str) -> str:
+        """What of an element is seen; nothing where there is none."""
+        found: str = self.evaluate(f"document.querySelector({selector!r})?.innerText ?? ''")
+        return found.strip()
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))

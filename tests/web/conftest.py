@@ -5,9 +5,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from chromium import PROGRAM, Chromium
+from harness import Appliance
 from sample_facts import ready
 from sample_journal import ENDED, IN_FLIGHT, LiveBoard, record_end
 from served import Served, died
+from ward import ward
 
 from appliance.journal import Journal
 from appliance.web.app import create_app
@@ -42,3 +45,17 @@ def server(board: LiveBoard, journal: Journal) -> Iterator[Served]:
 def client(server: Served) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=10) as client:
         yield client
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chromium]:
+    browser = Chromium(PROGRAM, tmp_path / "profile")
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+    """A daemon that has read one study of each kind, for all tests of its page: they leave it as it was."""
+    with ward(tmp_path_factory.mktemp("ward")) as appliance:
+        yield appliance

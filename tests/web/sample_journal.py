@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from appliance.facts import Board
@@ -49,3 +52,21 @@ class LiveBoard(Board):
 
     def publish(self, **changes: object) -> None:
         self.facts = replace(self.facts, heartbeat=time.monotonic(), **changes)
+
+
+@contextmanager
+def moving(board: LiveBoard) -> Iterator[None]:
+    """The main loop moves."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(0.3):
+            board.publish()
+
+    beating = threading.Thread(target=beat)
+    beating.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        beating.join()

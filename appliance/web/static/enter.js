@@ -3,6 +3,7 @@
 
 const MINUTE_S = 60;
 const AGAIN_S = 5;
+const PLACES = /^(study\/|history)/;
 
 let token = "";
 let waiting = 0;
@@ -43,7 +44,8 @@ function tryToEnter() {
 // Also when the link is opened in the tab that is here already, which then is not loaded again.
 function look() {
   const found = location.hash.slice(1);
-  if (!found) return;
+  // A link into the page, such as to a study, is no token.
+  if (!found || PLACES.test(found)) return;
   token = found;
   history.replaceState(null, "", "/enter");
   clearTimeout(waiting);

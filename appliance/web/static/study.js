@@ -101,7 +101,10 @@ async function showImages(study, wanted) {
 // Shows a study as it is now; what did not change is left alone.
 export async function showStudy(number, series, codes) {
   // Until it is known, and where there is none.
-  if (shown.number !== number) $("study").hidden = true;
+  if (shown.number !== number) {
+    $("study").hidden = true;
+    setText($("study-title"), "Study");
+  }
   const study = await ask(`/api/studies/${number}`);
   const text = JSON.stringify([study, series, codes]);
   $("study").hidden = false;
