@@ -42,8 +42,9 @@ def demo(
 ) -> None:
     """Play a simulated scanner to a daemon of its own and print each finding as it comes.
 
-    Chest phantoms are made on the spot (COVID-like, CAP-like, clear), with a localizer and a dose sheet among
-    them; now and then one lacks a slice, so that it is not analysed. Everything lives in a temporary folder. Without --once it goes on until Ctrl-C.
+    Chest phantoms are made on the spot (COVID-like, CAP-like, clear, and one that lacks a slice), with a
+    localizer and a dose sheet among them. Everything lives in a temporary folder. Without --once it goes on
+    until Ctrl-C.
     """
     console = Console()
     # A daemon left behind would hold the port of the next demonstration.

@@ -89,7 +89,7 @@ def impossible() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Crowd:
-    """What was seen of a daemon with all bad inputs, what `scanlight status` told, and `scanlight read` said of the same."""
+    """What was seen of a daemon with all bad inputs, and what `scanlight status` and `read` said of them."""
 
     records: list[Record]
     status: Record
@@ -243,7 +243,7 @@ def test_an_unreadable_folder_is_a_fault_of_its_own(crowd: Crowd) -> None:
     assert crowd.of("unreadable_folder", crowd.records) == []
     assert (crowd.status["state"], crowd.status["why"]) == ("fault", ["folder_unreadable"])
     assert ROWS["unreadable_folder"].sentence == FAULTS["folder_unreadable"]
-    assert re.search(r"it cannot be opened: /.*/unreadable_folder", crowd.told), "whoever may look is told which"
+    assert re.search(r"it cannot be opened: /.*/unreadable_folder", crowd.told), "who may look is told"
     assert "closed_folders" not in crowd.status["facts"], "the page is not"
     assert says(crowd.of("unreadable_folder", crowd.offline)) == [
         Row("failed", "unreadable", "The folder cannot be opened: check its permissions.")
