@@ -42,7 +42,7 @@ def test_a_daemon_that_cannot_start_says_why_in_one_sentence(tmp_path: Path) -> 
     text = f"export_folder: {tmp_path / 'export'}\nstate_folder: {tmp_path / 'state'}\n"
     for more, says in (
         (f"model: {tmp_path / 'missing.onnx'}\n", "cannot be read"),
-        ("listen: 192.0.2.1:80\n", "choose an address of this machine"),
+        ("metrics_listen: 192.0.2.1:80\n", "choose an address of this machine"),
         (f"results_folder: {tmp_path / 'export' / 'results'}\n", "must not lie in export_folder"),
     ):
         file.write_text(text + more)

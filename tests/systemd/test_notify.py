@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -125,9 +126,12 @@ def test_a_daemon_at_work_is_ready_tells_its_state_and_feeds_the_watchdog(
         fed = len(watched.told("WATCHDOG=1"))
         watched.wait_for("WATCHDOG=1", fed + 5)
         main = appliance.process.pid
+        assert len(watched.told("READY=1")) == 1
+        appliance.process.send_signal(signal.SIGHUP)
+        watched.wait_for("RELOADING=1")
+        watched.wait_for("READY=1", 2)
         assert appliance.stop() == 0
         watched.listen(0.1)
-    assert len(watched.told("READY=1")) == 1
     assert watched.texts()[-1] == "STOPPING=1"
     assert {message.pid for message in watched.heard} == {main}
 
