@@ -58,8 +58,8 @@ def render_preview(volume: Volume, heatmap: Float32 | None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """An open preview: how many slices, [z, y, x] of a voxel in mm, and of the heatmap the highest value and
-    the slice in which that lies."""
+    """A preview: how many slices, [z, y, x] of a voxel in mm, and of the heatmap the highest value and
+    the slice with most of it."""
 
     slices: int
     spacing_mm: tuple[float, float, float]
@@ -79,7 +79,7 @@ class Preview:
             if meta["heat"] is not None:
                 heat = np.frombuffer(file.read("heat"), np.uint8).reshape(meta["heat"]["size"])
                 highest = meta["heat"]["highest"]
-                peak = int((int(heat.max(axis=(1, 2)).argmax()) + 0.5) * slices / len(heat))
+                peak = int((int(heat.sum(axis=(1, 2), dtype=np.int64).argmax()) + 0.5) * slices / len(heat))
             z, y, x = meta["spacing_mm"]
         return cls(slices, (z, y, x), highest, peak, path, (height, width), heat)
 

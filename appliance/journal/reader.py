@@ -168,25 +168,55 @@ class JournalReader:
         """The id of the finding that was recorded last, 0 without any."""
         return int(self._db.execute("SELECT COALESCE(MAX(id), 0) FROM finding").fetchone()[0])
 
-    def studies_between(self, above: int, upto: int) -> list[tuple[int, int]]:
-        """The studies whose newest finding has an id above the one and not above the other, newest first:
-        that id, and the study's number."""
-        return self._db.execute(
-            "SELECT f.id, s.study_id FROM finding f JOIN series s ON s.id = f.series_id"
-            " WHERE f.id > ? AND f.id <= ? AND NOT EXISTS (SELECT 1 FROM series o"
+    def studies_between(
+        self,
+        above: int,
+        upto: int,
+        *,
+        outcomes: Sequence[str] = (),
+        since: str | None = None,
+        until: str | None = None,
+        station: str | None = None,
+    ) -> list[int]:
+        """The studies whose newest finding has an id above the one and not above the other, newest first.
+
+        With `outcomes`, only those that ever had one of these; since and until a time, which is no part of
+        it; of one scanner.
+        """
+        of_station = " AND EXISTS (SELECT 1 FROM series o WHERE o.study_id = s.study_id AND station = ?)"
+        # The plus keeps SQLite from reading the index of an outcome from its beginning.
+        among = (
+            " AND EXISTS (SELECT 1 FROM series o JOIN finding n ON n.series_id = o.id"  # noqa: S608
+            f" WHERE o.study_id = s.study_id AND +n.outcome IN ({', '.join('?' * len(outcomes))}))"
+        )
+        conditions = [
+            (" AND f.recorded_at >= ?", [since] if since is not None else []),
+            (" AND f.recorded_at < ?", [until] if until is not None else []),
+            (of_station, [station] if station is not None else []),
+            (among, outcomes),
+        ]
+        rows = self._db.execute(
+            "SELECT s.study_id FROM finding f JOIN series s ON s.id = f.series_id"  # noqa: S608
+            " WHERE f.id > ? AND f.id <= ?"
+            + "".join(condition for condition, values in conditions if values)
+            + " AND NOT EXISTS (SELECT 1 FROM series o"
             " JOIN finding n ON n.series_id = o.id WHERE o.study_id = s.study_id AND n.id > f.id)"
             " ORDER BY f.id DESC",
-            (above, upto),
-        ).fetchall()
+            (above, upto, *(value for _, values in conditions for value in values)),
+        )
+        return [int(row[0]) for row in rows]
 
-    def open_studies(self) -> list[tuple[int, int]]:
-        """The studies with a finding that somebody should look at, as `studies_between` has them."""
-        return self._db.execute(
-            "SELECT (SELECT MAX(n.id) FROM series o JOIN finding n ON n.series_id = o.id"
-            " WHERE o.study_id = s.study_id) AS newest, s.study_id"
+    def open_studies(self, before: int) -> list[int]:
+        """The studies with a finding that somebody should look at, and whose newest one has an id below the
+        one given, newest first."""
+        rows = self._db.execute(
+            "SELECT s.study_id, (SELECT MAX(n.id) FROM series o JOIN finding n ON n.series_id = o.id"
+            " WHERE o.study_id = s.study_id) AS newest"
             " FROM finding f JOIN series s ON s.id = f.series_id WHERE f.attention"
-            " GROUP BY s.study_id ORDER BY newest DESC"
-        ).fetchall()
+            " GROUP BY s.study_id HAVING newest < ? ORDER BY newest DESC",
+            (before,),
+        )
+        return [int(row[0]) for row in rows]
 
     def studies(self, numbers: Sequence[int]) -> list[StudySeriesRow]:
         """The series of these studies, in the order of their ids."""

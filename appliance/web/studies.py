@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -13,16 +14,17 @@ from starlette.routing import Route
 
 from appliance.findings.record import SeriesRecord
 from appliance.imaging.kernels import kernel_class
-from appliance.journal import Mark, StudySeriesRow
+from appliance.journal import JournalReader, Mark, StudySeriesRow
 from appliance.reasons import Outcome
 from appliance.studies import OPEN, UID_END, Study, earlier_flag, studies, time_to_flag_s
 from appliance.web.asked import LARGEST, Refusal, moment, number_in_path, some_of, whole, yes_or_no
 from appliance.web.journal import LazyJournal
 
 LIMIT: Final = 50
-MOST: Final = 500
-AT_ONCE: Final = 2000
-"""So many findings, or a tenth of it studies, are looked at before other requests have their turn."""
+MOST: Final = 200
+STUDIES_AT_ONCE: Final = 100
+FINDINGS_AT_ONCE: Final = 2000
+"""So many are looked at before other requests have their turn."""
 
 NO_SERIES: Final = "a file that belongs to no series"
 NO_SUCH_STUDY: Final = "There is no study with this number."
@@ -40,10 +42,10 @@ def routes(journal: LazyJournal) -> list[Route]:
         before = whole(query, "before", LARGEST, 1, LARGEST)
         wanted = Wanted.of(query)
         found: list[Study] = []
-        async for batch in _candidates(journal, before, only_open=wanted.only_open):
+        async for batch in _candidates(journal, before, wanted):
             of = studies(journal(lambda reader, batch=batch: reader.studies(batch)))  # type: ignore[misc]
             found += [of[number] for number in batch if number in of and wanted.holds(of[number])]
-            if len(found) >= limit or wanted.is_past(of):
+            if len(found) >= limit:
                 break
             await asyncio.sleep(0)
         return JSONResponse([_summary(one, _records(journal, [one])) for one in found[:limit]])
@@ -106,26 +108,34 @@ class Wanted:
             and (self.station is None or any(one.station == self.station for one in study.series))
         )
 
-    def is_past(self, batch: Mapping[int, Study]) -> bool:
-        """Whether all of a batch are from before the time that is asked for: so are those after it, but for
-        a clock that was set back by less than a batch."""
-        return self.since is not None and bool(batch) and all(one.at < self.since for one in batch.values())
 
-
-async def _candidates(journal: LazyJournal, before: int, *, only_open: bool) -> AsyncIterator[list[int]]:
-    """Numbers of studies, newest first, in batches."""
-    if only_open:
-        rows = [study for newest, study in journal(lambda reader: reader.open_studies()) if newest < before]
-        for start in range(0, len(rows), AT_ONCE // 10):
-            yield rows[start : start + AT_ONCE // 10]
+async def _candidates(journal: LazyJournal, before: int, wanted: Wanted) -> AsyncIterator[list[int]]:
+    """Numbers of studies that may be wanted, newest first, in batches."""
+    if wanted.only_open:
+        numbers = journal(lambda reader: reader.open_studies(before))
+        for start in range(0, len(numbers), STUDIES_AT_ONCE):
+            yield numbers[start : start + STUDIES_AT_ONCE]
         return
+    outcomes = wanted.outcomes or (() if wanted.skipped else set(Outcome) - {Outcome.SKIPPED})
+
+    def between(reader: JournalReader, above: int, upto: int) -> list[int]:
+        return reader.studies_between(
+            above,
+            upto,
+            outcomes=sorted(outcomes),
+            since=wanted.since,
+            until=wanted.until,
+            station=wanted.station,
+        )
+
     upto = min(before - 1, journal(lambda reader: reader.newest_finding()))
-    # The first page is small.
-    step = AT_ONCE // 10
+    step = STUDIES_AT_ONCE
     while upto > 0:
         above = max(0, upto - step)
-        yield [study for _, study in journal(lambda r, a=above, u=upto: r.studies_between(a, u))]  # type: ignore[misc]
-        upto, step = above, AT_ONCE
+        batch = journal(partial(between, above=above, upto=upto))
+        yield batch
+        # What is rare is looked for in longer steps.
+        upto, step = above, STUDIES_AT_ONCE if batch else FINDINGS_AT_ONCE
 
 
 def _records(journal: LazyJournal, of: list[Study]) -> dict[int, SeriesRecord]:
