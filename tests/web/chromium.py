@@ -162,7 +162,8 @@ class Chromium:
         """The mouse, in the middle of the first element that is found so."""
         x, y = self.evaluate(
             f"(() => {{ const one = document.querySelector({selector!r});"
-            " one.scrollIntoView({block: 'center'}); const r = one.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+            " one.scrollIntoView({block: 'center'}); const r = one.getBoundingClientRect();"
+            " return [r.x + r.width / 2, r.y + r.height / 2]; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
             self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)

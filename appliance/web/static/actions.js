@@ -34,6 +34,7 @@ async function who(word) {
   const dialog = $("who");
   const field = dialog.querySelector("input");
   setText($("who-title"), word);
+  setText(dialog.querySelector(".main"), word);
   field.value = kept("name") ?? "";
   dialog.returnValue = "";
   dialog.showModal();

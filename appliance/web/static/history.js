@@ -49,14 +49,15 @@ export async function showHistory(query, codes) {
     else field.value = parameters[name] ?? "";
   }
   const { outcome, open, from, to, before } = parameters;
+  const limit = Number(parameters.limit) || PAGE;
   const studies = await ask("/api/studies", {
-    limit: PAGE + 1, outcome, open, from: moment(from), to: moment(to, 1), before,
+    limit: limit + 1, outcome, open, from: moment(from), to: moment(to, 1), before,
   });
-  const page = studies.slice(0, PAGE);
+  const page = studies.slice(0, limit);
   show(page, codes);
   const none = before ? "No older studies." : "No study is like this.";
   setText($("how-many"), page.length ? plural(page.length, "study", "studies") : none);
-  const older = studies.length > PAGE;
+  const older = studies.length > limit;
   $("pages").replaceChildren(...[
     before ? element("a", { href: fragment({ ...parameters, before: "" }) }, "Newest") : null,
     older ? element("a", { href: fragment({ ...parameters, before: page.at(-1).finding }) }, "Older") : null,

@@ -22,7 +22,7 @@ export function follow({ heard, silent, shut }) {
   async function take(status) {
     await heard(status);
     answeredAt = performance.now();
-    lastAnswer = new Date();
+    lastAnswer = status.facts.published_at;
   }
 
   function listen() {

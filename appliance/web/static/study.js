@@ -116,6 +116,7 @@ export async function showStudy(number, series, codes) {
   shown = { ...shown, text, number };
   setText($("study-title"), `Study ${studyName(study)}`);
   $("study").dataset.outcome = standing(study);
+  $("study").dataset.number = number;
   replace($("outcome"), ...heading(study));
   const focused = document.activeElement?.dataset.action;
   $("actions").replaceChildren(...actions(study, () => showStudy(number, series, codes)));

@@ -9,10 +9,17 @@ const NEIGHBOURS = 3;
 // On the model's grid rows go from front to back and columns from the patient's right to the left.
 const MARKS = { top: "A", right: "L", bottom: "P", left: "R" };
 
+// What the colours of the heatmap stand for.
+function legend(scale) {
+  const bar = element("span", { class: "colours" });
+  bar.style.background = `linear-gradient(to right, ${scale.map(({ colour }) => colour).join(", ")})`;
+  return element("p", { class: "scale" }, "raised the score little ", bar, " much");
+}
+
 // The figure for one series of a study; null where no images are kept of it.
 export async function viewer(study, series) {
   const path = `/api/studies/${study}/series/${series}`;
-  const { slices, spacing_mm: spacing, heat, peak } = await ask(`${path}/images`);
+  const { slices, spacing_mm: spacing, heat, peak, scale } = await ask(`${path}/images`);
   if (!slices) return null;
 
   const image = element("img", { alt: "", width: 512, height: 512, decoding: "async" });
@@ -65,7 +72,8 @@ export async function viewer(study, series) {
     frame, missing, slider, where,
     element("div", { class: "look" }, window_,
       element("label", {}, overlay, heat ? "Heatmap" : "No heatmap")),
+    heat ? legend(scale) : null,
     element("figcaption", {},
       `As the model saw it: ${spacing[0]} mm slices. Left of the image is the patient's right.`,
-      heat ? " Colours show what raised the model's score; they outline no lesion." : ""));
+      heat ? " The heatmap shows what raised the model's score; it outlines no lesion." : ""));
 }
