@@ -64,7 +64,7 @@ class Facts:
     loop that moves from one that hangs. Ages and `known_answer_ok` are None until the first time, and late
     when they pass their limit. `faults` are codes of operations that fail now, such as writing a result.
     `suspect` counts studies, `not_analysed` and `failed` series that nobody has looked at; `newest_alarm` is
-    the newest finding among those that flagged, 0 for none. `reloaded` is None until the first time.
+    the newest of the findings by which studies became suspect, 0 without any. `reloaded` is None until the first time.
     `closed_folders` are some of those in the export folder that cannot be opened; their names are not for the
     page.
     """

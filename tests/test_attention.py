@@ -85,6 +85,15 @@ def test_a_flag_that_stays_is_not_told_again_and_one_that_comes_back_is(ward: Wa
     assert ward.newest_alarm() > first
 
 
+def test_a_second_series_of_a_study_that_waits_is_no_new_alarm_and_another_study_is(ward: Ward) -> None:
+    ward.end("1.1", Outcome.FLAGGED)
+    first = ward.newest_alarm()
+    ward.end("1.2", Outcome.FLAGGED)
+    assert ward.newest_alarm() == first
+    ward.end("2.1", Outcome.FLAGGED, study="2")
+    assert ward.newest_alarm() > first
+
+
 def test_a_flag_is_not_withdrawn_in_silence(ward: Ward) -> None:
     study = ward.end("1.1", Outcome.FLAGGED)
     ward.end("1.1", Outcome.NOT_FLAGGED)

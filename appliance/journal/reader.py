@@ -146,22 +146,21 @@ class JournalReader:
 
     def attention(self, station: str | None = None) -> dict[str, int]:
         """What nobody has looked at, of one scanner or of all, as in `Counts`."""
-        studies, newest, series = set[int](), 0, Counter[str]()
+        began, series = dict[int, int](), Counter[str]()
         for finding, outcome, study in self._db.execute(
             "SELECT f.id, outcome, study_id FROM finding f JOIN series s ON s.id = f.series_id"
             " WHERE attention AND (?1 IS NULL OR station = ?1)",
             (station,),
         ):
             if outcome == Outcome.FLAGGED:
-                studies.add(study)
-                newest = max(newest, finding)
+                began[study] = min(finding, began.get(study, finding))
             else:
                 series[outcome] += 1
         return {
-            "suspect": len(studies),
+            "suspect": len(began),
             "not_analysed": series[Outcome.NOT_ANALYSED],
             "failed": series[Outcome.FAILED],
-            "newest_alarm": newest,
+            "newest_alarm": max(began.values(), default=0),
         }
 
     def newest_finding(self) -> int:

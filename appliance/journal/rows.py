@@ -172,8 +172,8 @@ class Counts:
     """Rows by where they stand, and what nobody has looked at.
 
     `suspect` counts studies, `not_analysed` and `failed` series. A study stays suspect when a later revision
-    no longer flags: a flag is never withdrawn in silence. `newest_alarm` is the id of the newest finding that
-    flagged and waits, 0 for none.
+    no longer flags: a flag is never withdrawn in silence. Of the findings by which each
+    suspect study became one, `newest_alarm` is the id of the newest, 0 without any.
     """
 
     series: int
