@@ -14,7 +14,7 @@ from starlette.routing import Route
 from appliance.control import Command, MarkStudy, Retry
 from appliance.journal import Mark
 from appliance.web.access import person
-from appliance.web.asked import LARGEST, Refusal, body, number_in_path, person_named
+from appliance.web.asked import LARGEST, Refusal, body, number_in_path, printable_name
 from appliance.web.journal import LazyJournal
 from appliance.web.studies import study_of
 
@@ -105,7 +105,8 @@ async def _done(command: Callable[[Command], None], asked: Command) -> int:
 
 
 def _name(request: Request, asked: dict[str, Any]) -> str:
-    return person_named(person(request, str(asked.get("name", ""))))
+    named = asked.get("name")
+    return printable_name(person(request, named if isinstance(named, str) else ""))
 
 
 def _upto(asked: dict[str, Any]) -> int | None:

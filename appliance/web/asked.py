@@ -81,9 +81,9 @@ async def body(request: Request) -> dict[str, Any]:
     return found
 
 
-def person_named(found: object) -> str:
+def printable_name(text: str) -> str:
     """Who somebody says to be. Raises Refusal."""
-    name = found.strip() if isinstance(found, str) else ""
+    name = text.strip()
     if not (1 <= len(name) <= 64 and name.isprintable()):
         raise Refusal(400, "Expected a name of 1 to 64 printable characters.")
     return name
