@@ -64,9 +64,9 @@ class Facts:
     loop that moves from one that hangs. Ages and `known_answer_ok` are None until the first time, and late
     when they pass their limit. `faults` are codes of operations that fail now, such as writing a result.
     `suspect` counts studies, `not_analysed` and `failed` series that nobody has looked at; `newest_alarm` is
-    the newest of the findings by which studies became suspect, 0 without any. `reloaded` is None until the first time.
-    `closed_folders` are some of those in the export folder that cannot be opened; their names are not for the
-    page.
+    the newest of the findings by which studies became suspect, 0 without any. `reloaded` is None until the
+    first time. `closed_folders` are some of those in the export folder that cannot be opened; their names are
+    not for the page.
     """
 
     heartbeat: float

@@ -26,7 +26,7 @@ STATES: dict[str, tuple[str, dict[str, Any]]] = {
     "suspect": ("SUSPECT", {"suspect": 2, "newest_alarm": 2, "in_progress": SERIES[:1]}),
     "not-analysed": ("NOT ANALYSED", {"not_analysed": 1, "failed": 2}),
     "fault": ("FAULT", {"folder_up": False, "known_answer_ok": False, "faults": ("state_disk",)}),
-    "fault-and-suspect": ("FAULT", {"folder_up": False, "suspect": 1, "newest_alarm": 3, "lamp": "failing"}),
+    "fault-and-suspect": ("FAULT", {"folder_up": False, "suspect": 2, "newest_alarm": 3, "lamp": "failing"}),
     "no-signal": ("NO SIGNAL", {"suspect": 1, "in_progress": SERIES}),
 }
 

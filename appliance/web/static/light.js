@@ -63,9 +63,10 @@ export function showStatus(status, codes) {
   const { state, counts } = status;
   if (!counts.suspect) newest = "";
   const since = `since ${time(status.since)}`;
-  show($("light"), state, LINES[state](status, codes), state === "suspect" ? since + newest : since);
+  const another = counts.suspect > 1 ? newest : "";
+  show($("light"), state, LINES[state](status, codes), state === "suspect" && another ? `${since} · ${another}` : since);
   const both = state === "fault" && counts.suspect > 0;
-  if (both) show($("second"), "suspect", LINES.suspect(status, codes), newest.replace(/^ · /, ""));
+  if (both) show($("second"), "suspect", LINES.suspect(status, codes), another);
   $("second").hidden = !both;
   showCounts(counts);
   showNotices((status.notices ?? []).map((code) => sentence(codes.notices, code)));
@@ -77,7 +78,7 @@ export function showStatus(status, codes) {
 
 // A new suspect, also while another is there.
 export function alertAgain(at) {
-  newest = ` · a new suspect at ${time(at)}`;
+  newest = `a new suspect at ${time(at)}`;
   alertEnds = performance.now() + ALERT_MS;
   document.body.classList.add("alert");
 }

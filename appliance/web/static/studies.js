@@ -33,7 +33,7 @@ export function outcomeOf(study) {
   const { word, shape: name } = OUTCOMES[standing(study)] ?? IN_FLIGHT;
   const said = notes(study);
   return element("span", { class: "outcome" },
-    shape(name), element("span", {}, word), said ? element("small", {}, said) : null);
+    element("span", {}, shape(name), word), said ? element("small", {}, said) : null);
 }
 
 export function probabilityOf({ probability, operating_point }) {
