@@ -12,6 +12,7 @@ PHONE = (390, 844)
 SCREENS = {"kiosk": KIOSK, "phone": PHONE}
 SCHEMES = ("light", "dark", "dim")
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+FOLDER.mkdir(parents=True, exist_ok=True)
 
 
 def choose(page: Chromium, scheme: str) -> None:
@@ -24,7 +25,6 @@ def choose(page: Chromium, scheme: str) -> None:
 def look_at(page: Chromium, name: str, *, one_screen: bool = False) -> None:
     """Screenshots of the page as it is, on each screen and in each scheme; nothing may be cut off, and axe
     find nothing. `one_screen`: a kiosk need not be scrolled."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
     for screen, size in SCREENS.items():
         page.look(*size, calm=True)
         for scheme in SCHEMES:

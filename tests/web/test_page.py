@@ -12,14 +12,22 @@ from sample_journal import PATIENT_FILE, LiveBoard, moving
 from served import Served, died
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from appliance.access_token import AccessToken
 from appliance.facts import InProgress
 from appliance.journal import Journal
+from appliance.web.access import Access
 from appliance.web.app import create_app
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
 WORD = "document.querySelector('#light .word')?.innerText.trim()"
 FIRST_PAINT_BYTES = 200_000
+LATER = """
+const now = performance.now.bind(performance);
+window.later = 0;
+performance.now = () => now() + window.later;
+"""
+FIVE_MINUTES = "window.later += 5 * 60 * 1000 + 1000"
 COUNT_TONES = """
 window.tones = 0;
 window.OscillatorNode = class extends OscillatorNode {
@@ -136,7 +144,7 @@ def test_a_new_suspect_alerts_also_while_another_waits(page: Chromium, board: Li
 def test_a_sound_for_a_new_suspect_when_somebody_wants_it(
     browser: Chromium, server: Served, board: LiveBoard
 ) -> None:
-    browser.before_each_page(COUNT_TONES)
+    browser.before_each_page(COUNT_TONES + LATER)
     with moving(board):
         browser.open(server.url)
         browser.wait_for(f"{WORD} === 'READY'")
@@ -150,6 +158,10 @@ def test_a_sound_for_a_new_suspect_when_somebody_wants_it(
         browser.wait_for("tones === 8")
         board.publish(suspect=2, newest_alarm=6)
         browser.wait_for("tones === 12")
+        browser.evaluate("new Promise(done => setTimeout(done, 1500))")
+        assert browser.evaluate("tones") == 12
+        browser.evaluate(FIVE_MINUTES)
+        browser.wait_for("tones === 16")
 
         # Chosen for good, but no browser plays before somebody has touched the page.
         browser.open(f"{server.url}?again")
@@ -159,6 +171,47 @@ def test_a_sound_for_a_new_suspect_when_somebody_wants_it(
         browser.wait_for("document.querySelector('#needs-click').hidden")
         board.publish(suspect=3, newest_alarm=7)
         browser.wait_for("tones === 4")
+
+
+def test_a_view_that_somebody_left_gives_way_to_the_light(
+    browser: Chromium, server: Served, board: LiveBoard
+) -> None:
+    browser.before_each_page(LATER)
+    with moving(board):
+        browser.open(f"{server.url}#history")
+        browser.wait_for("document.querySelectorAll('#past tbody tr').length === 1")
+        browser.evaluate("new Promise(done => setTimeout(done, 1500))")
+        assert browser.evaluate("document.body.dataset.view") == "history"
+        browser.evaluate(FIVE_MINUTES)
+        browser.wait_for("document.body.dataset.view === 'light'")
+
+
+def test_a_screen_that_has_lost_its_access_says_how_to_get_in(
+    browser: Chromium, board: LiveBoard, journal: Journal
+) -> None:
+    def of(token: str, port: int = 0) -> Served:
+        access = Access(token=AccessToken(token))
+        return Served(create_app(board, journal.path, died, access=access), port=port)
+
+    old = of("2b7e151628aed2a6abf7158809cf4f3c")
+    old.start()
+    with moving(board):
+        browser.open(f"{old.url}enter#2b7e151628aed2a6abf7158809cf4f3c")
+        browser.wait_for(f"{WORD} === 'READY'")
+        browser.evaluate("location.hash = '#study/1'")
+        browser.wait_for("document.querySelectorAll('#series li').length > 0")
+        old.stop()
+        new = of("3c4fcf098815f7aba6d2ae2816157e2b", old.port)
+        new.start()
+        try:
+            browser.wait_for("document.querySelector('#line')?.innerText.includes('scanlight link')")
+            assert "This screen has no access" in browser.text("main")
+            # A link to a study is no token, which would be slowed down for being wrong.
+            browser.open(f"{new.url}#study/1")
+            browser.evaluate("new Promise(done => setTimeout(done, 500))")
+            assert "This screen has no access" in browser.text("main")
+        finally:
+            new.stop()
 
 
 def test_a_dim_page_stays_dim(browser: Chromium, server: Served, board: LiveBoard) -> None:

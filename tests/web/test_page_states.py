@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from chromium import Chromium, needs_chromium
-from sample_journal import LiveBoard, moving
-from screens import look_at
+from sample_journal import LiveBoard, moving, record_end
+from screens import FOLDER, look_at
 from served import Served
 
 from appliance.facts import InProgress
+from appliance.journal import Journal
+from appliance.reasons import Outcome, Reason
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
@@ -47,3 +50,19 @@ def test_a_state_is_seen_whole_and_by_everybody(
         browser.wait_for(f"document.querySelector('#light .state').innerText === {word!r}")
         assert browser.evaluate("document.querySelector('#second').hidden") is (state != "fault-and-suspect")
         look_at(browser, state, one_screen=True)
+
+
+def test_a_full_house_fits_on_a_kiosk(
+    browser: Chromium, server: Served, board: LiveBoard, journal: Journal
+) -> None:
+    for study in range(12):
+        record_end(journal, f"1.2.826.9.{study}.1", Outcome.NOT_ANALYSED, Reason.OUTSIDE_INTENDED_USE, None)
+    model = replace(board.facts.model, intended_use="demonstration")
+    board.publish(accepted=False, model=model, not_analysed=12, in_progress=3 * SERIES, lamp="failing")
+    browser.look(1920, 1080)
+    with moving(board):
+        browser.open(server.url)
+        browser.wait_for("document.querySelectorAll('#last tbody tr').length === 10")
+        browser.wait_for("document.querySelector('#progress').innerText.includes('and 7 more')")
+        browser.screenshot(FOLDER / "full-kiosk.png")
+        assert browser.evaluate("document.documentElement.scrollHeight <= innerHeight")

@@ -4,7 +4,7 @@ import { time } from "./clock.js";
 import { $, element, replace, whenChanged } from "./dom.js";
 import { plural, STAGES } from "./words.js";
 
-const SHOWN = 8;
+const SHOWN = 5;
 const STEPS = Object.keys(STAGES);
 
 function item({ study, label, seen, stage, since }) {
