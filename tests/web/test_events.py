@@ -7,10 +7,13 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from nginx import Nginx
+from openssl import make_certificate, trusting
 from sample_facts import ready
 from sample_journal import LiveBoard, record_end
 from served import Served, died
@@ -19,6 +22,7 @@ from appliance.facts import InProgress
 from appliance.journal import Journal
 from appliance.reasons import Outcome
 from appliance.web import events
+from appliance.web.access import Access
 from appliance.web.app import create_app
 
 SOON_S = 5.0
@@ -132,6 +136,24 @@ def test_who_takes_nothing_is_let_go(
         server.stop()
 
 
+def test_events_come_through_a_proxy_one_by_one(board: LiveBoard, journal: Journal, tmp_path: Path) -> None:
+    access = Access(hosts=frozenset({"localhost"}), user_header="X-Remote-User")
+    server = Served(create_app(board, journal.path, died, access=access))
+    server.start()
+    certificate, key = make_certificate(tmp_path)
+    nginx = Nginx(tmp_path, certificate, key, server.url, {"grey": "secret"})
+    try:
+        asking = {"auth": ("grey", "secret"), "verify": trusting(certificate), "timeout": SOON_S}
+        with httpx.stream("GET", f"{nginx.url}/events", **asking) as stream:
+            watch = Watching(stream)
+            assert watch.next()["state"] == "ready"
+            board.publish(suspect=1)
+            watch.until(state="suspect")
+    finally:
+        nginx.stop()
+        server.stop()
+
+
 def test_those_who_watch_do_not_hold_up_the_end(server: Served, caplog: pytest.LogCaptureFixture) -> None:
     with watching(server) as watch:
         watch.next()
@@ -145,7 +167,7 @@ def test_those_who_watch_do_not_hold_up_the_end(server: Served, caplog: pytest.L
 
 
 def test_a_journal_that_cannot_be_read_ends_one_scanners_events(
-    board: LiveBoard, tmp_path: Any, caplog: pytest.LogCaptureFixture
+    board: LiveBoard, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = Served(create_app(LiveBoard(ready()), tmp_path / "none.db", died))
     server.start()
