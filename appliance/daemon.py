@@ -583,6 +583,7 @@ class Daemon:
             not_analysed=counts.not_analysed,
             failed=counts.failed,
             newest_alarm=counts.newest_alarm,
+            oldest_alarm_s=_age_s(counts.oldest_alarm_at, wall),
             lamp=self._lamp.state,
             reloaded=self._reloaded,
             closed_folders=tuple(printable(str(path)) for path in (scanned.unreadable if scanned else ())),
@@ -590,8 +591,7 @@ class Daemon:
             queue_depth=self._keeper.queue_depth(),
             oldest_pending_s=now - min(pending) if pending else 0.0,
             delivery_oldest_s={
-                destination: max(0.0, wall - datetime.fromisoformat(since).timestamp())
-                for destination, since in self._deliveries.oldest.items()
+                destination: _age_s(since, wall) for destination, since in self._deliveries.oldest.items()
             },
             disk_free_bytes=self._disk_free(),
             conservation_error=abs(counts.series - counts.ended - counts.in_flight) + self._unaccounted,
@@ -605,6 +605,10 @@ class Daemon:
         if self._scanned is not None and self._scanned.free_bytes is not None:
             free["export"] = self._scanned.free_bytes
         return free
+
+
+def _age_s(since: str | None, now: float) -> float:
+    return 0.0 if since is None else max(0.0, now - datetime.fromisoformat(since).timestamp())
 
 
 def _is_lost(journal: Path) -> bool:

@@ -64,7 +64,8 @@ class Facts:
     loop that moves from one that hangs. Ages and `known_answer_ok` are None until the first time, and late
     when they pass their limit. `faults` are codes of operations that fail now, such as writing a result.
     `suspect` counts studies, `not_analysed` and `failed` series that nobody has looked at; `newest_alarm` is
-    the newest of the findings by which studies became suspect, 0 without any. `reloaded` is None until the
+    the newest of the findings by which studies became suspect, 0 without any, and `oldest_alarm_s` the age
+    of the oldest. `reloaded` is None until the
     first time. `closed_folders` are some of those in the export folder that cannot be opened; their names are
     not for the page.
     """
@@ -87,6 +88,7 @@ class Facts:
     not_analysed: int
     failed: int
     newest_alarm: int
+    oldest_alarm_s: float
     lamp: LampState
     reloaded: Reloaded | None
     closed_folders: tuple[str, ...]

@@ -215,6 +215,11 @@ def gauges(facts: Facts) -> Iterator[Metric]:
         None if facts.lamp == "off" else facts.lamp == "ok",
     )
     yield _gauge("unacknowledged", "Suspect studies that nobody has acknowledged.", facts.suspect)
+    yield _gauge(
+        "unacknowledged_oldest_seconds",
+        "Age of the oldest flag that nobody has acknowledged, 0 when all are.",
+        facts.oldest_alarm_s,
+    )
     yield _gauges(
         "delivery_oldest_seconds",
         "Age of the oldest finding that is not delivered, 0 when all are.",

@@ -35,6 +35,7 @@ READY = Facts(
     not_analysed=0,
     failed=0,
     newest_alarm=0,
+    oldest_alarm_s=0.0,
     lamp="off",
     reloaded=None,
     closed_folders=(),

@@ -193,6 +193,7 @@ def test_gauges_follow_the_facts(journal: Journal) -> None:
     facts.append(
         ready(
             suspect=2,
+            oldest_alarm_s=70.0,
             in_progress=(series,),
             queue_depth={"parse": 4},
             oldest_pending_s=9.5,
@@ -205,6 +206,7 @@ def test_gauges_follow_the_facts(journal: Journal) -> None:
     )
     assert [value(metrics, "light_state", state=state) for state in State] == [1, 0, 0, 0, 0]
     assert value(metrics, "unacknowledged") == 2
+    assert value(metrics, "unacknowledged_oldest_seconds") == 70
     assert value(metrics, "series_in_flight") == 1
     assert value(metrics, "queue_depth", stage="parse") == 4
     assert value(metrics, "oldest_pending_seconds") == 9.5

@@ -142,7 +142,7 @@ class JournalReader:
     def counts(self) -> Counts:
         series, ended = self._count("series"), self._count("series WHERE ended = 1")
         in_flight = self._count("series WHERE ended = 0")
-        return Counts(series, in_flight, ended, **self.attention())
+        return Counts(series, in_flight, ended, **self.attention(), oldest_alarm_at=self._oldest_alarm())
 
     def attention(self, station: str | None = None) -> dict[str, int]:
         """What nobody has looked at, of one scanner or of all, as in `Counts`."""
@@ -162,6 +162,11 @@ class JournalReader:
             "failed": series[Outcome.FAILED],
             "newest_alarm": max(began.values(), default=0),
         }
+
+    def _oldest_alarm(self) -> str | None:
+        query = "SELECT MIN(recorded_at) FROM finding WHERE attention AND outcome = ?"
+        oldest: str | None = self._db.execute(query, (Outcome.FLAGGED,)).fetchone()[0]
+        return oldest
 
     def newest_finding(self) -> int:
         """The id of the finding that was recorded last, 0 without any."""

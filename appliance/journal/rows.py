@@ -172,8 +172,9 @@ class Counts:
     """Rows by where they stand, and what nobody has looked at.
 
     `suspect` counts studies, `not_analysed` and `failed` series. A study stays suspect when a later revision
-    no longer flags: a flag is never withdrawn in silence. Of the findings by which each
-    suspect study became one, `newest_alarm` is the id of the newest, 0 without any.
+    no longer flags: a flag is never withdrawn in silence. Of the findings by which each suspect study became
+    one, `newest_alarm` is the id of the newest, 0 without any; `oldest_alarm_at` is when the first flag that
+    waits was recorded.
     """
 
     series: int
@@ -183,6 +184,7 @@ class Counts:
     not_analysed: int
     failed: int
     newest_alarm: int
+    oldest_alarm_at: str | None
 
 
 def is_damage(error: Exception) -> bool:

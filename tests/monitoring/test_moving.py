@@ -103,6 +103,7 @@ def test_every_metric_moves_and_counters_survive_a_restart(tmp_path: Path, small
         appliance.wait_for_findings(5)
         moving.until('light_state{state="suspect"}', lambda on: on == 1)
         moving.until("unacknowledged", lambda n: n == 1)
+        moving.until("unacknowledged_oldest_seconds", lambda n: n > 0)
         # Workers that stand still.
         stop_workers(appliance)
         appliance.copy(small_chest("covid"), "again")

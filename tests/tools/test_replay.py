@@ -304,8 +304,8 @@ def test_the_tables_of_a_journal_make_up_its_size(tmp_path: Path) -> None:
     assert next(iter(sizes)) == "event"
     page = 4096
     whole = (tmp_path / "journal.db").stat().st_size
-    # The schema has a page or two of its own, and belongs to no table.
-    assert whole - 2 * page <= sum(one.bytes for one in sizes.values()) < whole
+    # The schema has a few pages of its own, and belongs to no table.
+    assert whole - 4 * page <= sum(one.bytes for one in sizes.values()) < whole
 
 
 # The command
