@@ -16,6 +16,7 @@ export function follow({ heard, silent, shut }) {
   let lastAnswer = null;
   let source = null;
   let eventAt = 0;
+  let flowing = false;
   let streamAgainAt = 0;
   let polling = false;
 
@@ -27,10 +28,12 @@ export function follow({ heard, silent, shut }) {
 
   function listen() {
     eventAt = performance.now();
+    flowing = false;
     const opened = new EventSource(address("/events"));
     source = opened;
     opened.addEventListener("status", (event) => {
       eventAt = performance.now();
+      flowing = true;
       take(JSON.parse(event.data)).catch(() => {});
     });
     opened.addEventListener("error", () => {
@@ -41,6 +44,7 @@ export function follow({ heard, silent, shut }) {
   function stopListening() {
     source.close();
     source = null;
+    flowing = false;
     streamAgainAt = performance.now() + STREAM_AGAIN_MS;
     poll();
   }
@@ -67,6 +71,6 @@ export function follow({ heard, silent, shut }) {
   poll();
   setInterval(look, LOOK_MS);
   setInterval(() => {
-    if (!source || performance.now() - answeredAt > POLL_MS * 2) poll();
+    if (!flowing) poll();
   }, POLL_MS);
 }
