@@ -124,17 +124,17 @@ class Previews(threading.Thread):
             if written > oldest:
                 break
             path.unlink(missing_ok=True)
-        if self._is_full():
-            self._make_room()
+        self._make_room()
 
     def _make_room(self) -> None:
-        """Raises OSError where the disk is nearly full without any image."""
-        while self._is_full():
-            kept = self._oldest()
-            if not kept:
-                raise OSError(errno.ENOSPC, "the disk is nearly full")
-            for path, _ in kept[:10]:
-                path.unlink(missing_ok=True)
+        """Remove the oldest until the disk is not nearly full. Raises OSError where they are not to blame."""
+        if not self._is_full():
+            return
+        for path, _ in self._oldest():
+            path.unlink(missing_ok=True)
+            if not self._is_full():
+                return
+        raise OSError(errno.ENOSPC, "the disk is nearly full")
 
     def _oldest(self) -> list[tuple[Path, float]]:
         """Some of the images, the oldest first, and when they were written."""

@@ -50,6 +50,8 @@ class Watchers:
 
     async def watch(self, request: Request) -> Response:
         """`station`: of one scanner alone."""
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         if self._count >= MOST:
             raise Refusal(503, _FULL)
         self._count += 1

@@ -79,6 +79,8 @@ def test_it_is_a_stream_that_nobody_keeps_or_collects(server: Served) -> None:
         assert headers["cache-control"] == "no-store"
         assert headers["x-accel-buffering"] == "no"
         assert headers["x-content-type-options"] == "nosniff"
+    head = httpx.head(f"{server.url}events", timeout=SOON_S)
+    assert (head.status_code, head.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
 
 
 def test_one_scanner_is_watched_alone(server: Served, board: LiveBoard, journal: Journal) -> None:
