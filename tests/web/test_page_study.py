@@ -117,6 +117,8 @@ def test_acknowledged_with_a_name_and_taken_back(page: Chromium, appliance: Appl
     for _ in range(6):
         page.press("Tab")
         assert page.evaluate("document.activeElement.matches('body, #who *')")
+    page.evaluate("document.querySelector('#who input').focus()")
+    page.type("Nobody")
     page.press("Escape")
     page.wait_for("document.activeElement.dataset.action === 'acknowledge'")
     assert page.evaluate("document.body.dataset.view") == "study"
