@@ -69,15 +69,19 @@ class AuditLog:
 
 
 def entries(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of an audit log, oldest first, each checked. Raises AuditDamaged or OSError."""
-    previous = _BEGINNING
+    """The lines of an audit log, oldest first, each checked. Raises AuditDamaged or OSError.
+
+    A line follows from the one before by its hash and by its number. That lines are missing at the end, the
+    journal knows: see `missing`.
+    """
+    previous, last = _BEGINNING, 0
     with path.open("rb") as file:
         for place, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return  # it is being written
             try:
                 entry: dict[str, Any] = json.loads(line)
-                chained = entry["previous"] == previous
+                chained = entry["previous"] == previous and entry["n"] == last + 1
             except (ValueError, KeyError, TypeError) as error:
                 raise AuditDamaged(f"Line {place} of {path} is no line of an audit log.") from error
             if not chained:
@@ -85,8 +89,19 @@ def entries(path: Path) -> Iterator[dict[str, Any]]:
                     f"Line {place} of {path} does not follow from the one before: a line was changed, added"
                     " or taken out there."
                 )
-            previous = _digest(line)
+            previous, last = _digest(line), last + 1
             yield entry
+
+
+def missing(last: int, journal: str | None) -> str | None:
+    """What to say where a log that ends with line `last` lacks some that the journal knows to be in it."""
+    written = int(journal or 0)
+    if last >= written:
+        return None
+    return (
+        f"The audit log ends with line {last}, and line {written} was written: what came after was taken out,"
+        " or the file is another one."
+    )
 
 
 def difference(before: str | None, now: str) -> dict[str, list[Any]]:

@@ -27,7 +27,7 @@ from types import FrameType
 
 from appliance import logs
 from appliance.addresses import split
-from appliance.audit import AuditLog, difference
+from appliance.audit import AuditLog, difference, missing
 from appliance.clock import utc_now
 from appliance.config import Config, ConfigError
 from appliance.control import Command, MarkStudy, Retry
@@ -45,7 +45,7 @@ from appliance.intake.desk import Became, FileGone, FileLeft, FileLost, FilePass
 from appliance.intake.installation import Installation
 from appliance.intake.parsing import Parsed
 from appliance.intake.watch import FilesSeen, OddSeen, Scanned, SentinelSeen, Watch
-from appliance.journal import OTHER, Journal, JournalError, JournalReader, is_blank
+from appliance.journal import AUDIT_UPTO, OTHER, Journal, JournalError, JournalReader, is_blank
 from appliance.keeper import Keeper
 from appliance.known_answers import AnswersWrong, KnownAnswers
 from appliance.lamp import Lamp
@@ -157,7 +157,11 @@ class Daemon:
         self._disk = StateDisk()
         self._journal = Journal(self._state.journal, self._disk)
         self._audit = AuditLog(self._state.audit, self._disk)
+        short = missing(self._audit.last, self._journal.meta(AUDIT_UPTO))
         self._journal.number_audit_after(self._audit.last)
+        if short is not None:
+            logs.event("audit_log_shortened", logging.ERROR)
+            self._journal.note_audit("audit_log_shortened", detail=short)
         self._journal_reader = JournalReader(self._state.journal)
         self._watch_reader = JournalReader(self._state.journal)
         self._counts = self._journal_reader.counts()
@@ -270,6 +274,7 @@ class Daemon:
             server.start()
         self._journal.abandon_tries()
         self._note_start()
+        self._journal.narrow_labels(self._config.label)
         self._pool.start()
         for thread in (self._reader, self._courier, self._watch, self._previews, self._lamp):
             thread.start()
@@ -416,6 +421,8 @@ class Daemon:
         self._keeper.keep_pace(config.pace(polling=polling))
         self._keeper.memory_budget = config.memory_budget_mb * 2**20
         self._keeper.show = partial(shown, label=config.label)
+        self._journal.narrow_labels(config.label)
+        self._keeper.relabel()
         self._previews.keep_days = config.keep_images_days
         self._lamp.use(config.lamp)
 

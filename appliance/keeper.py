@@ -176,6 +176,11 @@ class Keeper:
         for one in list(self._series.values()):
             self._obey(path, one)
 
+    def relabel(self) -> None:
+        """The labels of series in flight are as the journal has them now."""
+        for one in self._series.values():
+            one.row = self._journal.series(one.row.subject, one.study_uid)
+
     def tick(self, now: float) -> None:
         for one in list(self._series.values()):
             due = next_tick(one.life, self._pace)

@@ -21,7 +21,11 @@ class State(StrEnum):
 MAIN_LOOP_STALLED = "main_loop_stalled"
 """Found by whoever reads the facts: a loop that hangs cannot say so itself."""
 
+STATION_UNKNOWN = "station_unknown"
+"""Of a view that is limited to one scanner."""
+
 FAULTS = {
+    STATION_UNKNOWN: "no scanner of the name in this page's address was ever seen: correct the address",
     MAIN_LOOP_STALLED: "Scanlight hangs and will be started again",
     "export_folder_down": "the export folder cannot be read, or is another file system than before",
     "export_folder_hangs": "the export folder does not answer: check its disk, or the share and the network",

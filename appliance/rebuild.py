@@ -211,7 +211,8 @@ def _take_marks(audit: Path, journal: Journal, rebuilt: Rebuilt) -> None:
     except FileNotFoundError:
         pass
     except AuditDamaged:
-        # What comes before the damage is chained, and so it counts.
+        # What was acknowledged may have been taken back behind the damage.
+        standing.clear()
         rebuilt.unreadable.append(audit)
     marks: dict[tuple[Mark, str, str], list[str]] = defaultdict(list)
     for key, mark in standing.items():

@@ -13,7 +13,7 @@ import pytest
 from appliance.findings.record import SeriesRecord
 from appliance.journal import MIGRATIONS, Journal, JournalReader, Mark
 from appliance.reasons import Outcome, Reason
-from appliance.shown import Shown
+from appliance.shown import Label, Shown
 
 
 class Ward:
@@ -130,12 +130,35 @@ def test_what_was_not_analysed_or_failed_is_seen_on_its_own_and_counts_while_it_
 def test_a_view_of_one_scanner_counts_its_own(ward: Ward) -> None:
     ward.end("1.1", Outcome.FLAGGED, station="CT1")
     ward.end("2.1", Outcome.FAILED, study="2", station="CT2")
+    with closing(JournalReader(ward.path)) as reader:
+        assert [reader.is_unknown(one) for one in ("CT1", "ct1", "CT3")] == [False, True, True]
     assert [ward.attention(one) for one in (None, "CT1", "CT2", "CT3")] == [
         (1, 0, 1),
         (1, 0, 0),
         (0, 0, 1),
         (0, 0, 0),
     ]
+
+
+def test_what_names_no_scanner_is_in_every_view(ward: Ward) -> None:
+    ward.end("1.1", Outcome.FAILED)
+    with closing(JournalReader(ward.path)) as reader:
+        assert not reader.is_unknown("CT1"), "no scanner has a name yet"
+    assert ward.attention("CT1") == ward.attention() == (0, 0, 1)
+
+
+def test_no_more_of_a_label_is_kept_than_is_to_be_shown(ward: Ward) -> None:
+    row = ward.journal.series("1.1", "1", shown=Shown(label="ACC-4711"))
+    steps: list[tuple[Label, str]] = [
+        ("accession", "ACC-4711"),
+        ("accession_end", "…4711"),
+        ("accession", "…4711"),
+        ("none", ""),
+    ]
+    for label, kept in steps:
+        ward.journal.narrow_labels(label)
+        assert ward.journal.series("1.1", "1").label == kept
+    assert row.label == "ACC-4711"
 
 
 def test_what_people_do_is_noted_for_the_audit_log_with_what_it_covers(ward: Ward) -> None:

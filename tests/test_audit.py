@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from appliance.audit import AuditDamaged, AuditLog, difference, entries
-from appliance.journal import Journal
+from appliance.audit import AuditDamaged, AuditLog, difference, entries, missing
+from appliance.journal import AUDIT_UPTO, Journal
 from appliance.state_disk import StateDisk
 
 
@@ -70,7 +70,7 @@ def test_a_line_that_was_cut_off_is_written_over(path: Path, journal: Journal) -
     assert path.read_bytes().count(b"\n") == 2
 
 
-@pytest.mark.parametrize("damage", ["changed", "taken out", "put in", "no line"])
+@pytest.mark.parametrize("damage", ["changed", "taken out", "taken out at the start", "put in", "no line"])
 def test_a_line_that_was_touched_is_found_out(damage: str, path: Path, journal: Journal) -> None:
     for n in range(3):
         journal.note_audit(f"event {n}")
@@ -81,6 +81,8 @@ def test_a_line_that_was_touched_is_found_out(damage: str, path: Path, journal: 
             lines[0] = lines[0].replace(b"event 0", b"event 7")
         case "taken out":
             del lines[1]
+        case "taken out at the start":
+            del lines[0]
         case "put in":
             lines.insert(1, lines[1])
         case _:
@@ -88,6 +90,18 @@ def test_a_line_that_was_touched_is_found_out(damage: str, path: Path, journal: 
     path.write_bytes(b"".join(lines))
     with pytest.raises(AuditDamaged, match=r"Line [123] of .*audit\.log"):
         events(path)
+
+
+def test_lines_that_vanish_at_the_end_are_missed(path: Path, journal: Journal) -> None:
+    for n in range(3):
+        journal.note_audit(f"event {n}")
+    follow(path, journal)
+    assert missing(3, journal.meta(AUDIT_UPTO)) is None
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    with closing(AuditLog(path, StateDisk())) as log:
+        said = missing(log.last, journal.meta(AUDIT_UPTO))
+    assert said is not None
+    assert "ends with line 1, and line 3 was written" in said
 
 
 def test_a_journal_that_was_made_again_goes_on_with_the_numbers(path: Path, tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from appliance.audit import AuditDamaged, entries
-from appliance.commands.journal import ConfigOption, JsonOption, StateOption, state_folder
+from appliance.audit import AuditDamaged, entries, missing
+from appliance.commands.journal import ConfigOption, JsonOption, StateOption, open_journal, state_folder
 from appliance.config import DEFAULT_CONFIG
+from appliance.journal import AUDIT_UPTO
 
 DAMAGED = 1
 USAGE = 2
@@ -27,13 +28,18 @@ def audit(
 ) -> None:
     """Print the audit log, oldest first, and check that no line was changed, added or taken out.
 
-    Exit 1 at the first line that does not follow from the one before.
+    Exit 1 at the first line that does not follow from the one before, or where lines at the end are missing.
     """
-    path = state_folder(config, state).audit
+    folder = state_folder(config, state)
+    path, last = folder.audit, 0
     try:
         for entry in entries(path):
+            last = entry["n"]
             if event is None or entry.get("event") == event:
                 typer.echo(json.dumps(entry, ensure_ascii=False) if as_json else _words(entry))
+        short = missing(last, open_journal(folder).meta(AUDIT_UPTO))
+        if short is not None:
+            raise AuditDamaged(short)
     except AuditDamaged as damaged:
         typer.echo(str(damaged), err=True)
         raise typer.Exit(DAMAGED) from None

@@ -53,6 +53,8 @@ def run(
     Three lines of configuration are enough: export_folder, state_folder, listen. Exit 0 after a signal, 2
     when it cannot start, 70 after a crash, to be started again.
     """
+    # A reload that comes before there is anything to reload must not end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         settings = load(config)
         daemon = _build(settings, config, accept_folder=accept_folder)

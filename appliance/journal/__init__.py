@@ -5,6 +5,7 @@ The export folder is the truth of what arrived, this the truth of what was done 
 
 from appliance.journal.reader import JournalReader
 from appliance.journal.rows import (
+    AUDIT_UPTO,
     BACKLOG,
     MANY,
     OTHER,
@@ -27,6 +28,7 @@ from appliance.journal.schema import MIGRATIONS, MIN_READER
 from appliance.journal.writer import Journal
 
 __all__ = [
+    "AUDIT_UPTO",
     "BACKLOG",
     "MANY",
     "MIGRATIONS",

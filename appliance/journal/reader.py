@@ -63,6 +63,10 @@ class JournalReader:
     def close(self) -> None:
         self._db.close()
 
+    def meta(self, key: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
     def records(self, limit: int = -1, *, skipped: bool = True) -> list[SeriesRecord]:
         """The current finding of each series that ended, newest first, with or without those skipped."""
         rows = self._db.execute(
@@ -145,11 +149,14 @@ class JournalReader:
         return Counts(series, in_flight, ended, **self.attention(), oldest_alarm_at=self._oldest_alarm())
 
     def attention(self, station: str | None = None) -> dict[str, int]:
-        """What nobody has looked at, of one scanner or of all, as in `Counts`."""
+        """What nobody has looked at, of one scanner or of all, as in `Counts`.
+
+        What names no scanner, such as a damaged file, is everybody's.
+        """
         began, series = dict[int, int](), Counter[str]()
         for finding, outcome, study in self._db.execute(
             "SELECT f.id, outcome, study_id FROM finding f JOIN series s ON s.id = f.series_id"
-            " WHERE attention AND (?1 IS NULL OR station = ?1)",
+            " WHERE attention AND (?1 IS NULL OR station IN (?1, ''))",
             (station,),
         ):
             if outcome == Outcome.FLAGGED:
@@ -167,6 +174,15 @@ class JournalReader:
         query = "SELECT MIN(recorded_at) FROM finding WHERE attention AND outcome = ?"
         oldest: str | None = self._db.execute(query, (Outcome.FLAGGED,)).fetchone()[0]
         return oldest
+
+    def is_unknown(self, station: str) -> bool:
+        """Whether scanners have names, and this is none of them."""
+        known = "SELECT 1 FROM series WHERE station = ? LIMIT 1"
+        named = "SELECT 1 FROM series WHERE station > '' LIMIT 1"
+        return (
+            self._db.execute(known, (station,)).fetchone() is None
+            and self._db.execute(named).fetchone() is not None
+        )
 
     def newest_finding(self) -> int:
         """The id of the finding that was recorded last, 0 without any."""
@@ -187,7 +203,9 @@ class JournalReader:
         With `outcomes`, only those that ever had one of these; since and until a time, which is no part of
         it; of one scanner.
         """
-        of_station = " AND EXISTS (SELECT 1 FROM series o WHERE o.study_id = s.study_id AND station = ?)"
+        of_station = (
+            " AND EXISTS (SELECT 1 FROM series o WHERE o.study_id = s.study_id AND station IN (?, ''))"
+        )
         # The plus keeps SQLite from reading the index of an outcome from its beginning.
         among = (
             " AND EXISTS (SELECT 1 FROM series o JOIN finding n ON n.series_id = o.id"  # noqa: S608

@@ -21,6 +21,9 @@ MANY = 500
 OTHER = "other"
 """The kind of a file that is none of ours."""
 
+AUDIT_UPTO = "audit_upto"
+"""Set in the journal to the number of the last line of the audit log."""
+
 BACKLOG = "backlog"
 """The kind of a file from before the installation of which nobody knows the series yet."""
 

@@ -100,6 +100,7 @@ MIGRATIONS = (
     UPDATE series SET study_id = CASE WHEN study_uid IS NULL THEN id
         ELSE (SELECT MIN(id) FROM series other WHERE other.study_uid = series.study_uid) END;
     CREATE INDEX series_by_study ON series (study_id);
+    CREATE INDEX series_by_station ON series (station);
 
     -- What people did about a study. Append-only; what it covers points here.
     CREATE TABLE mark (

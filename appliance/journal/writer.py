@@ -22,6 +22,7 @@ from appliance.clock import utc_now
 from appliance.faults import reach
 from appliance.findings.record import SeriesRecord
 from appliance.journal.rows import (
+    AUDIT_UPTO,
     BACKLOG,
     MANY,
     OTHER,
@@ -41,7 +42,7 @@ from appliance.journal.rows import (
 from appliance.journal.schema import MIGRATIONS, bring_to, set_meta
 from appliance.reasons import Outcome
 from appliance.records import Arrival, FileIdentity
-from appliance.shown import Shown
+from appliance.shown import Label, Shown
 from appliance.state_disk import StateDisk
 
 T = TypeVar("T")
@@ -254,6 +255,19 @@ class Journal:
             series_id,
         )
 
+    def narrow_labels(self, label: Label) -> None:
+        """Keep no more of a label than is to be shown from now on."""
+        match label:
+            case "none":
+                self._execute("UPDATE series SET label = '' WHERE label != ''")
+            case "accession_end":
+                self._execute(
+                    "UPDATE series SET label = '…' || substr(label, -4)"
+                    " WHERE label != '' AND label NOT LIKE '…%'"
+                )
+            case "accession":
+                pass
+
     def mark(self, study: int, action: Mark, name: str, upto: int | None = None) -> int:
         """Somebody acknowledged a study, has seen what was not analysed in it, or takes that back.
 
@@ -296,7 +310,13 @@ class Journal:
             return self._db.execute("SELECT id, entry FROM audit ORDER BY id LIMIT ?", (MANY,)).fetchall()
 
     def audit_written(self, upto: int) -> None:
-        self._execute("DELETE FROM audit WHERE id <= ?", upto)
+        """They are in the audit log up to this number, which is remembered: lines at its end may vanish."""
+
+        def written(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM audit WHERE id <= ?", (upto,))
+            set_meta(db, AUDIT_UPTO, str(upto))
+
+        self._write(written)
 
     def drop_audit(self) -> None:
         """What was noted is in the audit log from another journal."""

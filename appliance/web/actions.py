@@ -12,7 +12,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from appliance.control import Command, MarkStudy, Retry
-from appliance.journal import Mark
+from appliance.journal import Mark, StudySeriesRow
+from appliance.reasons import Reason
 from appliance.web.access import person
 from appliance.web.asked import LARGEST, Refusal, body, number_in_path, printable_name
 from appliance.web.journal import LazyJournal
@@ -63,18 +64,20 @@ def routes(journal: LazyJournal, command: Callable[[Command], None]) -> list[Rou
         ids = asked.get("series", sorted(known))
         if not (isinstance(ids, list) and all(type(one) is int for one in ids) and set(ids) <= known):
             raise Refusal(400, "series must be a list with ids of series of this study.")
-        subjects = tuple(dict.fromkeys(one.subject for one in study.series if one.id in ids and one.ended))
+        subjects = tuple(
+            dict.fromkeys(one.subject for one in study.series if one.id in ids and _may_be_read(one))
+        )
         read_again = await _done(command, Retry(subjects, name)) if subjects else 0
         if not read_again:
-            raise Refusal(409, "Nothing of it has ended yet: it is being read.")
+            raise Refusal(409, "Nothing of it is to be read again: it is being read, or is left alone.")
         return JSONResponse({"series": read_again})
 
     return [
         *(
-            Route(f"/api/studies/{{study:int}}/{path}", marks(action), methods=["POST"])
+            Route(f"/api/studies/{{study}}/{path}", marks(action), methods=["POST"])
             for path, action in _MARKS.items()
         ),
-        Route("/api/studies/{study:int}/retry", retry, methods=["POST"]),
+        Route("/api/studies/{study}/retry", retry, methods=["POST"]),
     ]
 
 
@@ -102,6 +105,12 @@ async def _done(command: Callable[[Command], None], asked: Command) -> int:
         return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(asked.done)), ANSWER_S)
     except TimeoutError:
         raise Refusal(503, _BUSY) from None
+
+
+def _may_be_read(series: StudySeriesRow) -> bool:
+    """What ended is read again; what was there before the installation never is."""
+    left_alone = bool(series.findings) and series.findings[-1].reason == Reason.BEFORE_INSTALLATION
+    return series.ended and not left_alone
 
 
 def _name(request: Request, asked: dict[str, Any]) -> str:

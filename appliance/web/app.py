@@ -68,7 +68,8 @@ def create_app(
         if station is None:
             return status(*observer.look(), private=private)
         attention = reader(lambda journal: journal.attention(station))
-        return status(*observer.look_at(station, attention), private=private)
+        unknown = reader(lambda journal: journal.is_unknown(station))
+        return status(*observer.look_at(station, attention, unknown=unknown), private=private)
 
     async def api_status(request: Request) -> Response:
         """`station`: of one scanner alone."""

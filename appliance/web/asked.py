@@ -67,7 +67,8 @@ def moment(query: Mapping[str, str], name: str) -> str | None:
 
 def number_in_path(request: Request, name: str) -> int:
     """A number of the path, one that nothing has where it is too large for any."""
-    return min(int(request.path_params[name]), LARGEST)
+    digits = request.path_params[name]
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else LARGEST
 
 
 async def body(request: Request) -> dict[str, Any]:

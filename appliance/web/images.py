@@ -64,8 +64,8 @@ def routes(journal: LazyJournal, folder: Path) -> list[Route]:
         except NoPreview:
             raise Refusal(404, _NO_IMAGES) from None
 
-    series = "/api/studies/{study:int}/series/{series:int}"
-    return [Route(f"{series}/images", images), Route(f"{series}/slices/{{slice:int}}.png", slice_)]
+    series = "/api/studies/{study}/series/{series}"
+    return [Route(f"{series}/images", images), Route(f"{series}/slices/{{slice}}.png", slice_)]
 
 
 def _scale(highest: float | None) -> list[dict[str, Any]] | None:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from appliance.facts import Board, Facts
-from appliance.light import MAIN_LOOP_STALLED, Light, State, light
+from appliance.light import MAIN_LOOP_STALLED, STATION_UNKNOWN, Light, State, light
 from appliance.studies import UID_END
 
 VERSION = version("scanlight")
@@ -58,9 +58,16 @@ class Observer:
         self._since = _since(self._since, shown.state, facts.published_at)
         return facts, shown, self._since[1]
 
-    def look_at(self, station: str, attention: Mapping[str, int]) -> tuple[Facts, Light, str]:
-        """The same of one scanner, of which `attention` is what nobody has looked at."""
+    def look_at(
+        self, station: str, attention: Mapping[str, int], *, unknown: bool
+    ) -> tuple[Facts, Light, str]:
+        """The same of one scanner, of which `attention` is what nobody has looked at.
+
+        A view of a scanner that is `unknown` would be READY for ever.
+        """
         facts = of_station(self.facts(), station, attention)
+        if unknown:
+            facts = replace(facts, faults=(*facts.faults, STATION_UNKNOWN))
         shown = light(facts)
         since = _since(self._stations.pop(station, None), shown.state, facts.published_at)
         self._stations[station] = since
@@ -71,7 +78,7 @@ class Observer:
 
 def of_station(facts: Facts, station: str, attention: Mapping[str, int]) -> Facts:
     """What of the facts concerns one scanner; what concerns the appliance stays."""
-    in_progress = tuple(one for one in facts.in_progress if one.station == station)
+    in_progress = tuple(one for one in facts.in_progress if one.station in (station, ""))
     counts: dict[str, Any] = dict(attention)
     return replace(facts, **counts, in_progress=in_progress)
 

@@ -64,7 +64,7 @@ def routes(journal: LazyJournal) -> list[Route]:
             }
         )
 
-    return [Route("/api/studies", newest), Route("/api/studies/{study:int}", one)]
+    return [Route("/api/studies", newest), Route("/api/studies/{study}", one)]
 
 
 def study_of(journal: LazyJournal, number: int) -> Study:
@@ -105,7 +105,7 @@ class Wanted:
             and (self.skipped or study.outcome is not Outcome.SKIPPED)
             and (self.since is None or study.at >= self.since)
             and (self.until is None or study.at < self.until)
-            and (self.station is None or any(one.station == self.station for one in study.series))
+            and (self.station is None or any(one.station in (self.station, "") for one in study.series))
         )
 
 

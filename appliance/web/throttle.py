@@ -11,8 +11,6 @@ from ipaddress import IPv6Address, ip_address
 LONGEST_WAIT_S = 60.0
 FORGET_S = 3600.0
 ADDRESSES = 1024
-AT_ONCE = 20.0
-A_SECOND = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,28 +24,21 @@ class _Wrong:
 class Throttle:
     """After a wrong token an address waits for a second, then twice as long each time, up to a minute.
 
-    From all addresses together no more than one wrong token a second is looked at, after the first twenty.
-    The address that was silent for longest is forgotten where there are too many. Who holds a cookie never
-    waits: only tokens are slowed.
+    Others do not wait for it, or whoever guesses could lock out everybody. The address that was silent for
+    longest is forgotten where there are too many. Who holds a cookie never waits: only tokens are slowed.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._wrong: OrderedDict[str, _Wrong] = OrderedDict()
-        self._credit = AT_ONCE
-        self._credited = monotonic()
 
     def __len__(self) -> int:
         return len(self._wrong)
 
     def wait_s(self, address: str) -> float:
         """How long from now until a token from this address is looked at; 0: it is now."""
-        now = self._monotonic()
-        self._credit = min(AT_ONCE, self._credit + (now - self._credited) * A_SECOND)
-        self._credited = now
         wrong = self._wrong.get(_network(address))
-        own = wrong.at + wrong.wait_s - now if wrong else 0.0
-        return max(0.0, own, (1.0 - self._credit) / A_SECOND)
+        return max(0.0, wrong.at + wrong.wait_s - self._monotonic()) if wrong else 0.0
 
     def wrong(self, address: str) -> None:
         now, network = self._monotonic(), _network(address)
@@ -56,7 +47,6 @@ class Throttle:
         self._wrong[network] = _Wrong(
             now, min(LONGEST_WAIT_S, before.wait_s * 2) if before and again else 1.0
         )
-        self._credit -= 1.0
         while len(self._wrong) > ADDRESSES:
             self._wrong.popitem(last=False)
 

@@ -374,6 +374,13 @@ def test_a_page_without_commands_has_none(serve: Callable[..., httpx.Client], si
     assert answer.status_code == 404
 
 
+@pytest.mark.parametrize("number", ["0", "9" * 30, "9" * 5000, "x", "-1", "1.0"])
+def test_a_number_that_no_study_has_is_not_found(number: str, client: httpx.Client, site: Site) -> None:
+    fill(site)
+    assert client.get(f"/api/studies/{number}").status_code == 404
+    assert client.get(f"/api/studies/{number}/series/{number}/slices/{number}.png").status_code == 404
+
+
 def test_one_scanner_has_a_light_of_its_own(client: httpx.Client, site: Site, board: LiveBoard) -> None:
     fill(site)
     running = [
@@ -388,8 +395,9 @@ def test_one_scanner_has_a_light_of_its_own(client: httpx.Client, site: Site, bo
     assert other["counts"] == {"suspect": 0, "not_analysed": 1, "failed": 0, "in_progress": 1}
     mine = client.get(f"/api/status?station={STATION}").json()
     assert (mine["state"], mine["newest_alarm"]) == ("suspect", 3)
-    assert client.get("/api/status?station=nowhere").json()["state"] == "ready"
-    for text in map(json.dumps, (whole, other, mine)):
+    nowhere = client.get("/api/status?station=nowhere").json()
+    assert (nowhere["state"], nowhere["why"]) == ("fault", ["station_unknown"]), "it would be READY for ever"
+    for text in map(json.dumps, (whole, other, mine, nowhere)):
         assert STATION not in text
     board.publish(folder_up=False)
     assert client.get("/api/status?station=nowhere").json()["state"] == "fault"
