@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 RETRY_S: Final = 0.5
 
-_REFUSALS: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS))
+# No file that can be opened ends as a full disk does: by itself, when others let go of theirs.
+_REFUSALS: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE))
 _SQLITE_REFUSALS: Final = frozenset(
     (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 )

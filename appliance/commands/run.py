@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from appliance import logs
+from appliance import logs, open_files
 from appliance.access_token import TokenError
 from appliance.config import DEFAULT_CONFIG, Config, ConfigError, load
 from appliance.daemon import Daemon, EngineHung
@@ -79,6 +79,7 @@ def _build(settings: Config, file: Path, *, accept_folder: bool) -> Daemon:
     # What would be read again is being read for the first time.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logs.configure(settings.log_level)
+    open_files.allow_many()
     model = load_model(settings.model or default_model())
     return Daemon(
         settings,

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import threading
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from appliance.control import short_path
 from appliance.web.certificate import Certificate
+from appliance.web.connections import MOST, SILENCE_S, Listening, Loop, Protocol
+
+BACKLOG: Final = 128
 
 ENDING = "scanlight.ending"
 """Where an application leaves in its lifespan's state what is to be called when the server stops."""
@@ -28,6 +34,10 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self.listening = threading.Event()
 
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        with asyncio.Runner(loop_factory=partial(Loop, self.config.timeout_keep_alive)) as runner:
+            runner.run(self.serve(sockets))
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Answers that have no end of their own: it would wait for them.
         end = self.lifespan.state.get(ENDING)
@@ -43,26 +53,34 @@ class _Server(uvicorn.Server):
 class WebServer:
     """Serves an application on a listening socket, in a thread of its own; with a certificate over TLS.
 
-    A server that ends by itself raises in its thread.
+    A connection on which `silence_s` nothing comes that is waited for is closed. A server that ends by itself
+    raises in its thread.
     """
 
     def __init__(
-        self, app: ASGIApp, listening: socket.socket, certificate: Certificate | None = None
+        self,
+        app: ASGIApp,
+        listening: socket.socket,
+        certificate: Certificate | None = None,
+        *,
+        most: int = MOST,
+        silence_s: int = SILENCE_S,
     ) -> None:
-        self._socket = listening
+        self._socket = Listening(listening, most)
         # The log of requests would hold addresses, and with them UIDs.
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=Protocol,
             ws="none",
             lifespan="on",
-            loop="asyncio",
             log_config=None,
             log_level="warning",
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=silence_s,
             timeout_graceful_shutdown=1,
+            backlog=BACKLOG,
             ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
         )
         self._server = _Server(config)
@@ -101,7 +119,7 @@ def tcp(host: str, port: int) -> socket.socket:
     """A listening socket: one that is only bound would not keep a second process off. Raises WebError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=128)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise WebError(_sentence(host, port, error)) from error
 
