@@ -51,6 +51,11 @@ class Appliance:
         """What Python is to run."""
         self.process: subprocess.Popen[bytes] | None = None
 
+    def configure(self, **settings: Any) -> None:
+        """Other settings, from the next start on."""
+        now = yaml.safe_load(self.config.read_text())
+        self.config.write_text(yaml.safe_dump({**now, **settings}))
+
     def start(self) -> Appliance:
         self.launch()
         self.wait_until_ready()

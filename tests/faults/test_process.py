@@ -57,11 +57,6 @@ def rig(trial: Trial) -> Rig:
     return Rig(trial)
 
 
-def configure(appliance: Appliance, **settings: Any) -> None:
-    now = yaml.safe_load(appliance.config.read_text())
-    appliance.config.write_text(yaml.safe_dump({**now, **settings}))
-
-
 def events(appliance: Appliance, name: str) -> list[dict[str, Any]]:
     lines = map(json.loads, appliance.log.read_text().splitlines())
     return [line for line in lines if line["event"] == name]
@@ -87,7 +82,7 @@ def test_a_probability_that_is_no_number_costs_its_series_and_no_other(
     trial: Trial, patients: Patients, tmp_path: Path
 ) -> None:
     model = no_number_above(tmp_path / "no_number.onnx", -700)
-    configure(trial.appliance, model=str(model), tries=2, retry_after_s=FAR_OFF_S)
+    trial.appliance.configure(model=str(model), tries=2, retry_after_s=FAR_OFF_S)
     with trial.life() as appliance:
         appliance.wait("the daemon is ready", appliance._ready)
         trial.scanner.series("bright", tuple(shifted(renamed(one, 1), 60) for one in patients.flagged))
@@ -117,7 +112,7 @@ def test_what_an_engine_said_before_its_known_answers_failed_is_read_again(
 ) -> None:
     right, wrong, untold, told_later = (series_of(patients, patient) for patient in range(4))
     pace = {"floor_s": 0.3, "ceiling_s": 60.0, "sentinel": {"glob": "*.done"}}
-    configure(trial.appliance, completeness=pace)
+    trial.appliance.configure(completeness=pace)
     with rig.life() as appliance:
         appliance.wait("the daemon is ready", appliance._ready)
         trial.scanner.flagged(0)
@@ -168,7 +163,7 @@ def test_a_series_that_the_engine_hangs_on_is_parked_and_the_others_are_read(
     trial: Trial, rig: Rig, patients: Patients
 ) -> None:
     hangs = series_of(patients, 1)
-    configure(trial.appliance, engine_deadline_s=4, tries=2, retry_after_s=FAR_OFF_S)
+    trial.appliance.configure(engine_deadline_s=4, tries=2, retry_after_s=FAR_OFF_S)
     rig.say("hang")
     trial.scanner.flagged(1)
     trial.scanner.clear(2)
@@ -209,7 +204,7 @@ def test_a_stop_in_the_middle_of_everything_is_clean_and_loses_nothing(
     call_s: int, trial: Trial, rig: Rig, patients: Patients
 ) -> None:
     # A try that a stop cut short is nobody's: here a second one would park the series.
-    configure(trial.appliance, tries=1, retry_after_s=FAR_OFF_S)
+    trial.appliance.configure(tries=1, retry_after_s=FAR_OFF_S)
     late = tuple(renamed(one, 3) for one in patients.flagged)
     with rig.life() as appliance:
         appliance.wait("the daemon is ready", appliance._ready)
@@ -254,7 +249,7 @@ def test_a_second_daemon_on_a_state_folder_says_so_and_disturbs_nobody(trial: Tr
 def test_poison_costs_its_series_and_is_read_again_when_asked(
     trial: Trial, rig: Rig, patients: Patients, tmp_path: Path
 ) -> None:
-    configure(trial.appliance, tries=2, worker_timeout_s=3.0, worker_memory_mb=256, retry_after_s=FAR_OFF_S)
+    trial.appliance.configure(tries=2, worker_timeout_s=3.0, worker_memory_mb=256, retry_after_s=FAR_OFF_S)
     crash, hang, gorge, _ = poisoned = [series_of(patients, patient, "clear") for patient in range(4)]
     reasons = ("worker_crashed", "worker_timeout", "worker_memory", "worker_memory")
     rig.say("poison")
@@ -315,7 +310,7 @@ def make_huge(path: Path) -> None:
 def test_good_series_do_not_wait_for_a_thousand_poison_ones(
     trial: Trial, rig: Rig, patients: Patients
 ) -> None:
-    configure(trial.appliance, tries=1, retry_after_s=FAR_OFF_S)
+    trial.appliance.configure(tries=1, retry_after_s=FAR_OFF_S)
     rig.say("poison")
     good = {f"{series_of(patients, patient)}.r1.json" for patient in (-1, -2, -3)}
 
