@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 STUDIES = 120
 
-BYTES_A_ROW = {"file": 300, "finding": 2800, "delivery": 350, "series": 350, "event": 100}
+BYTES_A_ROW = {"file": 300, "finding": 2800, "delivery": 350, "series": 500, "event": 100}
 """At most, with indexes and what is free in the pages."""
 
 EVENTS_A_SERIES = 12
