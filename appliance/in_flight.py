@@ -18,6 +18,7 @@ from appliance.records import Arrival, FileIdentity, Slice
 class InFlight:
     """`paths` are all files that belong to it, `slices` one for each SOP Instance UID.
 
+    `seen_at` is when this process first saw it, or took it up again after it had ended.
     `job` numbers the reading that runs, by these `rules`. `missing` are files that an earlier reading used
     and that were not where they had been, the last time at `missed_at`.
     `retry`: it is to be read once more whatever was read or tried before. `evicted`: planes were dropped to
@@ -30,6 +31,7 @@ class InFlight:
     study_uid: str
     life: Life
     rules: Rules
+    seen_at: float
     slices: dict[str, Slice] = field(default_factory=dict)
     paths: dict[Path, tuple[Arrival, str]] = field(default_factory=dict)
     job: int | None = None

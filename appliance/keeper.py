@@ -137,11 +137,14 @@ class Keeper:
             life = Life.begin(taken.seen_at)
             if row.ended:
                 life = replace(life, phase=Phase.ENDED)
-            one = self._series[header.series_uid] = InFlight(row, header.study_uid, life, self.rules)
+            one = self._series[header.series_uid] = InFlight(
+                row, header.study_uid, life, self.rules, taken.seen_at
+            )
             logs.event("series_seen", series=header.series_uid, known=row.ended)
+        again = taken.slice.arrival.path in one.awaited
         copy = one.take(taken.slice)
         kind = {Copy.NEW: "slice", Copy.SAME: "duplicate"}.get(copy, "replaced")
-        self._recorder.count("files", kind)
+        self._recorder.count("files", "read_again" if again else kind)
         unchanged = copy in (Copy.SAME, Copy.OUTDATED) and taken.slice.problem is None
         if unchanged and one.life.phase is not Phase.ENDED:
             return
@@ -310,8 +313,8 @@ class Keeper:
         )
 
     def oldest(self) -> float | None:
-        """When the series that waits longest got its last slice."""
-        return min((one.life.last_slice for one in self._series.values()), default=None)
+        """When the series that is in flight longest was seen."""
+        return min((one.seen_at for one in self._series.values()), default=None)
 
     def queue_depth(self) -> dict[str, int]:
         return {"parse": len(self._desk), "infer": len(self._jobs)}
@@ -430,7 +433,8 @@ class Keeper:
 
     def _try_again(self, row: SeriesRow) -> None:
         if row.study_uid is not None:
-            one = InFlight(row, row.study_uid, Life.begin(time.monotonic()), self.rules, retry=True)
+            now = time.monotonic()
+            one = InFlight(row, row.study_uid, Life.begin(now), self.rules, now, retry=True)
             self._series[row.subject] = one
             self._reopen(one)
             return

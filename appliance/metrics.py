@@ -43,7 +43,7 @@ PROBABILITY = tuple(round(0.05 * step, 2) for step in range(1, 21))
 STAGES = ("parse", "volume", "queue", "infer", "record")
 """The steps whose time is measured; the keys of `timings_ms` in a record."""
 
-FILE_KINDS = ("slice", "duplicate", "replaced", "unreadable", "before_installation", OTHER)
+FILE_KINDS = ("slice", "duplicate", "replaced", "read_again", "unreadable", "before_installation", OTHER)
 COMPLETED_BY = ("sentinel", "count", "quiet")
 DESTINATIONS = (results_folder.DESTINATION,)
 DELIVERY_RESULTS = ("delivered", "failed")
@@ -202,7 +202,11 @@ def gauges(facts: Facts) -> Iterator[Metric]:
         facts.conservation_error,
     )
     yield _gauges("queue_depth", "Pieces of work that wait, by stage.", "stage", facts.queue_depth)
-    yield _gauge("oldest_pending_seconds", "Age of the oldest series in flight.", facts.oldest_pending_s)
+    yield _gauge(
+        "oldest_pending_seconds",
+        "Time since the oldest series or file in flight was first seen.",
+        facts.oldest_pending_s,
+    )
     yield _gauges(
         "light_state",
         "1 for the state that the light shows, 0 for the others.",

@@ -98,8 +98,9 @@ class IntakeDesk:
         return len(self._parsing)
 
     def oldest(self) -> float | None:
-        """When the file that waits longest was seen."""
-        return self._parsing.oldest()
+        """When the file that is on its way longest, or given time to become whole, was seen."""
+        bad = min((bad.first for bad in self._bad.values()), default=None)
+        return min((at for at in (bad, self._parsing.oldest()) if at is not None), default=None)
 
     def blocks(self, folders: set[Path], until: float) -> bool:
         """Whether a file of these folders that was seen until then is not read yet, nor was tried."""
