@@ -163,6 +163,46 @@ def test_a_series_that_was_dropped_to_save_memory_is_read_again_and_whole(
         assert all(one.plane is not None for one in job.slices)
 
 
+def test_the_age_of_a_series_counts_from_its_first_slice_however_long_others_come(
+    room: Room, small_chest: Callable[[str], list[Path]]
+) -> None:
+    began = time.monotonic()
+    files = small_chest("clear")
+    for number, file in enumerate(files[:3]):
+        room.bring(file, at=began + number)
+    assert room.keeper.oldest() == began
+    room.bring(*small_chest("covid")[:1], at=began + 9)
+    assert room.keeper.oldest() == began, "the oldest of two"
+
+
+def test_the_age_of_a_series_that_ended_counts_from_what_came_of_it_then(
+    room: Room, small_chest: Callable[[str], list[Path]]
+) -> None:
+    first, late = small_chest("clear")[:2]
+    room.bring(first)
+    room.keeper.tick(time.monotonic() + 2)
+    room.answer(Outcome.FLAGGED)
+    assert room.ended
+    assert room.keeper.oldest() is None
+    now = time.monotonic()
+    room.bring(late, at=now)
+    assert room.keeper.oldest() == now
+
+
+def test_slices_that_are_read_again_are_told_from_those_that_came(
+    room: Room, small_chest: Callable[[str], list[Path]]
+) -> None:
+    files = small_chest("clear")[:3]
+    room.bring(*files[:2])
+    room.keeper.tick(time.monotonic() + 2)
+    room.answer(Outcome.FLAGGED)
+    assert room.ended
+    room.bring(files[2])
+    room.recorder.flush()
+    kinds = {one.label: one.value for one in JournalReader(room.journal.path).totals() if one.name == "files"}
+    assert kinds == {"slice": 3, "read_again": 2}
+
+
 def test_a_sentinel_of_its_folder_completes_a_series_whose_slices_come_to_be_parsed_later(
     room: Room, small_chest: Callable[[str], list[Path]]
 ) -> None:

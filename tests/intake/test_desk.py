@@ -108,6 +108,24 @@ def test_a_bad_file_is_given_time_and_forgiven_when_it_changes(
     assert desk.desk.overdue(time.monotonic() + 100, after_s=60) == []
 
 
+def test_a_file_that_keeps_growing_is_as_old_as_when_it_was_first_seen(
+    pool: PoisonPool, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.dcm"
+    desk = Desk(pool)
+    assert desk.desk.oldest() is None
+    before = time.monotonic()
+    for size in range(3):
+        path.write_text("part" * (size + 1))
+        desk.see(path)
+        assert desk.results() == []
+        if size == 0:
+            first = desk.desk.oldest()
+    assert first is not None
+    assert before <= first
+    assert desk.desk.oldest() == first
+
+
 def test_a_bad_file_that_stays_is_told_once(pool: PoisonPool, tmp_path: Path) -> None:
     path = tmp_path / "a.dcm"
     path.write_text("no DICOM")
