@@ -6,8 +6,8 @@ comparing two strings, and a file takes its name and 24 bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from appliance.records import Arrival, FileIdentity
 
 LIVELY_S = 600.0
 """A folder is listed with every look until nothing changed in it for so long: its own time of change tells
-of a file that came, not of one that grows."""
+of a file that came, not of one that grows. And for so long a file that was told of is told of again when its
+inode changes: who fills it in place, and puts its mtime back, has changed nothing else."""
 
 Stamp = tuple[int, int, int]
 """Device, inode and time of change of a folder."""
@@ -26,7 +27,8 @@ Stamp = tuple[int, int, int]
 class _Told:
     """The files of one folder, either packed or, since a single file was noted, open by their names.
 
-    `passed` are those that are none of ours, with when their inode changed.
+    `passed` are those that are none of ours, with when their inode changed; `recent` those told of lately,
+    the oldest first, with that and when they were told of.
     """
 
     names: str = ""
@@ -37,6 +39,7 @@ class _Told:
     changed_at: float = 0.0
     round: int = 0
     passed: dict[str, int] | None = None
+    recent: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     def files(self) -> dict[str, bytes]:
         if self.open is None:
@@ -50,11 +53,19 @@ class _Told:
         return self.open
 
     def is_another(self, name: str, changed_ns: int) -> bool:
-        """Whether a file passed and its inode has changed since, which is asked once."""
-        if self.passed is None or self.passed.get(name, changed_ns) == changed_ns:
-            return False
-        del self.passed[name]
-        return True
+        """Whether the inode of a file changed since it passed, which is asked once, or was told of lately."""
+        if self.passed is not None and self.passed.get(name, changed_ns) != changed_ns:
+            del self.passed[name]
+            return True
+        return self.recent.get(name, (changed_ns, 0.0))[0] != changed_ns
+
+    def remember(self, told_of: Iterable[tuple[str, int]], now: float) -> None:
+        """The names of files that are told of, with when their inodes changed; forget those of long ago."""
+        for name, changed_ns in told_of:
+            self.recent.pop(name, None)
+            self.recent[name] = changed_ns, now
+        while self.recent and now - self.recent[name := next(iter(self.recent))][1] >= LIVELY_S:
+            del self.recent[name]
 
 
 class Census:
@@ -88,6 +99,7 @@ class Census:
         told = self._folders.get(str(folder))
         if told is None or told.stamp != stamp or now - told.changed_at < LIVELY_S:
             return None
+        told.recent.clear()
         told.round = self._round
         return told.folders
 
@@ -100,13 +112,18 @@ class Census:
         Without a `stamp` it is not settled until it is listed again.
         """
         told = self._of(folder)
-        if told.passed:
+        if told.passed or told.recent:
             self._doubt(told, listing)
         names, identities = "/".join(listing.names), b"".join(listing.identities)
         news: list[Arrival] = []
         if told.open is not None or (told.names, told.identities) != (names, identities):
             news = list(listing.arrivals(folder, told.files()))
             told.names, told.identities, told.open = names, identities, None
+        if told.changed_at:
+            told.remember(((one.path.name, one.changed_ns) for one in news), now)
+        elif age_s < LIVELY_S:
+            # Those that are known from before this process may be filled yet.
+            told.remember(_lately(listing), now)
         if told.stamp is None:
             told.changed_at = max(told.changed_at, now - age_s)
         elif news or told.stamp != stamp:
@@ -123,14 +140,12 @@ class Census:
         if files.get(name) == identity and not another:
             return False
         files[name] = identity
+        told.remember([(name, arrival.changed_ns)], now)
         told.changed_at = now
         return True
 
     def passed(self, arrival: Arrival) -> None:
-        """A file is none of ours: it is told of again when its inode changes, whatever else it keeps.
-
-        Who fills a file in place, and puts its mtime back, has changed nothing else.
-        """
+        """A file is none of ours: it is told of again when its inode changes, however late."""
         told = self._of(arrival.path.parent)
         told.passed = (told.passed or {}) | {arrival.path.name: arrival.changed_ns}
 
@@ -148,7 +163,7 @@ class Census:
 
     @staticmethod
     def _doubt(told: _Told, listing: Listing) -> None:
-        """Tell of those again that passed and whose inode changed."""
+        """Tell of those again whose inode changed."""
         for name, changed_ns in zip(listing.names, listing.changed_ns, strict=True):
             if told.is_another(name, changed_ns):
                 told.files().pop(name, None)
@@ -157,3 +172,10 @@ class Census:
         told = self._folders.setdefault(str(folder), _Told())
         told.round = self._round
         return told
+
+
+def _lately(listing: Listing) -> Iterator[tuple[str, int]]:
+    """The files that changed about when the last of them did, and when; others lay there for long."""
+    since = max(listing.changed_ns, default=0) - round(LIVELY_S * 1e9)
+    files = zip(listing.names, listing.changed_ns, strict=True)
+    return ((name, changed_ns) for name, changed_ns in files if changed_ns >= since)

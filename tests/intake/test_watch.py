@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,14 +34,22 @@ PATIENCE_S = 20.0
 class Looking:
     """A running watch and what it told; `held` keeps it inside the telling."""
 
-    def __init__(self, root: Path, *, rescan_s: float, hints: bool, sentinel: Sentinel | None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        rescan_s: float,
+        hints: bool,
+        sentinel: Sentinel | None,
+        known: Iterable[tuple[str, FileIdentity, int]],
+    ) -> None:
         self.told: list[FilesSeen | OddSeen | SentinelSeen | Scanned] = []
         self.held = threading.Event()
         self.held.set()
         self.watch = Watch(
             root,
             self._post,
-            known=(),
+            known=known,
             mount=None,
             bare=True,
             rescan_s=rescan_s,
@@ -80,9 +88,14 @@ class Looking:
 
 @contextmanager
 def looking(
-    root: Path, *, rescan_s: float = NEVER_S, hints: bool = True, sentinel: Sentinel | None = None
+    root: Path,
+    *,
+    rescan_s: float = NEVER_S,
+    hints: bool = True,
+    sentinel: Sentinel | None = None,
+    known: Iterable[tuple[str, FileIdentity, int]] = (),
 ) -> Iterator[Looking]:
-    one = Looking(root, rescan_s=rescan_s, hints=hints, sentinel=sentinel)
+    one = Looking(root, rescan_s=rescan_s, hints=hints, sentinel=sentinel, known=known)
     one.watch.start()
     try:
         one.wait("the first look ended", one.scans)
@@ -421,7 +434,38 @@ def test_a_file_that_passed_is_told_of_again_when_it_was_filled_and_its_time_put
             assert one.paths() == [path, path]
 
 
-def test_that_holds_over_a_restart(root: Path) -> None:
+@pytest.mark.parametrize("hints", [True, False])
+def test_any_file_is_for_a_while_also_when_it_was_known_before(
+    root: Path, hints: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(root / "a", "0000")
+    known = [(str(path), FileIdentity.of(path.stat()), 0)]
+
+    def fill(text: str) -> None:
+        before = path.stat()
+        with path.open("r+") as file:
+            file.write(text)
+            file.flush()
+            os.utime(file.fileno(), ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with looking(root, rescan_s=OFTEN_S, hints=hints, known=known) as one:
+        one.wait_for_a_look()
+        assert one.paths() == []
+        for number, text in enumerate(("1111", "2222"), 1):
+            fill(text)
+            one.wait("it is told of again", lambda number=number: one.paths() == [path] * number)
+            one.wait_for_a_look()
+        assert one.paths() == [path] * 2
+        monkeypatch.setattr(census, "LIVELY_S", 0.0)
+        one.wait_for_a_look()
+        one.wait_for_a_look()
+        fill("3333")
+        one.wait_for_a_look()
+        one.wait_for_a_look()
+        assert one.paths() == [path] * 2
+
+
+def test_what_passed_is_told_of_again_over_a_restart(root: Path) -> None:
     path = write(root / "a", "0000")
     before = path.stat()
     kept = Census([(str(path), FileIdentity.of(before), before.st_ctime_ns)])

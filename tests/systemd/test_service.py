@@ -179,12 +179,17 @@ def test_a_reload_changes_what_can_change_and_says_what_is_wrong(site: Site) -> 
     assert told.read_text().splitlines()[-1] == "no_signal"
 
 
-def test_a_share_that_is_mounted_after_the_start_is_seen(site: Site) -> None:
+def test_a_share_that_is_mounted_after_the_start_is_seen(site: Site, small_chest: SmallChest) -> None:
     machine = site.machine
     machine.run("mount", "-t", "tmpfs", "none", "/srv/ct-export")
+    site.export_chest(small_chest("covid"), "first")
+    machine.wait("what comes over the share is read", site.says("suspect: 1 suspect"))
+    machine.run("mount", "-t", "tmpfs", "another", "/srv/ct-export")
     machine.wait("another file system is a fault", site.says("fault (export_folder_down"))
     machine.run("umount", "/srv/ct-export")
-    machine.wait("the same again is none", site.says("ready"))
+    machine.wait("the same again is none", site.says("suspect: 1 suspect"))
+    machine.run("umount", "/srv/ct-export")
+    machine.wait("no share at all is a fault", site.says("fault (export_folder_down"))
 
 
 def test_a_main_loop_that_hangs_is_ended_and_started_again(site: Site) -> None:

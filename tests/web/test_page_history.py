@@ -78,14 +78,15 @@ def test_pages_go_on_where_the_one_before_ended(page: Chromium, appliance: Appli
 @pytest.mark.parametrize(
     ("station", "outcomes", "state"),
     [
-        (STATION, "flagged,not_analysed", "SUSPECT"),
-        (OTHER_STATION, "not_flagged", "READY"),
-        ("NOWHERE", "", "READY"),
+        (STATION, "failed,flagged,not_analysed", "SUSPECT"),
+        (OTHER_STATION, "failed,not_flagged", "NOT ANALYSED"),
+        ("NOWHERE", "failed", "FAULT"),
     ],
 )
 def test_a_view_of_one_scanner(
     page: Chromium, appliance: Appliance, station: str, outcomes: str, state: str
 ) -> None:
+    """The damaged file names no scanner, so that it is in every view; one that nobody knows is a fault."""
     page.open(f"{appliance.url}/?station={station}#history")
     page.wait_for(f"document.querySelector('#limited')?.innerText.includes('{station}')")
     page.wait_for(f"document.querySelector('#light .state').innerText === {state!r}")
