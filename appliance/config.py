@@ -34,6 +34,8 @@ class ConfigError(Exception):
 def _absolute(path: Path) -> Path:
     if not path.is_absolute():
         raise ValueError("must be an absolute path")
+    if "\0" in str(path):
+        raise ValueError("must be a path: no name of a file holds a NUL character")
     return path
 
 

@@ -28,7 +28,7 @@ class Retry:
     """Read these series once more, as somebody asks. `done` ends with how many of them there are."""
 
     subjects: tuple[str, ...]
-    name: str = ""
+    name: str
     done: Future[int] = field(default_factory=Future)
 
 
@@ -93,11 +93,14 @@ def status(control: Path) -> dict[str, Any]:
     return body
 
 
-def retry(control: Path, subjects: Sequence[str]) -> int:
-    """Ask the daemon to read series once more; how many it knows. Raises NoDaemon or Refused."""
+def retry(control: Path, subjects: Sequence[str], name: str) -> int:
+    """Ask the daemon, as somebody, to read series once more; how many it knows.
+
+    Raises NoDaemon or Refused.
+    """
     connection = _Connection(control, ANSWER_S)
     try:
-        connection.request("POST", "/api/retry", json.dumps({"subjects": list(subjects)}))
+        connection.request("POST", "/api/retry", json.dumps({"subjects": list(subjects), "name": name}))
         response = connection.getresponse()
         answer = response.read()
     except TimeoutError as error:

@@ -34,7 +34,6 @@ from appliance.control import Command, MarkStudy, Retry
 from appliance.delivery.courier import Courier, DeliveriesOpen
 from appliance.facts import Board, Facts, ModelFacts, Reloaded
 from appliance.faults import reach
-from appliance.findings.identity import file_stem
 from appliance.findings.objects import ObjectStore
 from appliance.findings.record import printable
 from appliance.imaging.isolation import SlicePool, WorkerLost
@@ -455,10 +454,7 @@ class Daemon:
                 raise message.error
 
     def _retry(self, asked: Retry) -> None:
-        again = self._journal.try_again(asked.subjects, utc_now())
-        if asked.name and again:
-            named = [file_stem(one) for one in asked.subjects]
-            self._journal.note_audit("retry_asked", name=asked.name, series=named)
+        again = self._journal.try_again(asked.subjects, utc_now(), asked_by=asked.name)
         logs.event("retry_asked", series=again)
         asked.done.set_result(again)
 

@@ -219,6 +219,12 @@ def gauges(facts: Facts) -> Iterator[Metric]:
         None if facts.lamp == "off" else facts.lamp == "ok",
     )
     yield _gauge("unacknowledged", "Suspect studies that nobody has acknowledged.", facts.suspect)
+    yield _gauges(
+        "unseen",
+        "Series that were not analysed or failed and that nobody has marked as seen.",
+        "outcome",
+        {Outcome.NOT_ANALYSED: facts.not_analysed, Outcome.FAILED: facts.failed},
+    )
     yield _gauge(
         "unacknowledged_oldest_seconds",
         "Age of the oldest flag that nobody has acknowledged, 0 when all are.",

@@ -49,8 +49,8 @@ def socket(folder: Path, asked: list[control.Retry]) -> Iterator[Path]:
 
 
 def test_what_is_asked_for_arrives_and_is_answered(socket: Path, asked: list[control.Retry]) -> None:
-    assert control.retry(socket, ["1.2.3", "bad \udcff.dcm"]) == 2
-    assert [one.subjects for one in asked] == [("1.2.3", "bad \udcff.dcm")]
+    assert control.retry(socket, ["1.2.3", "bad \udcff.dcm"], "root") == 2
+    assert [(one.subjects, one.name) for one in asked] == [(("1.2.3", "bad \udcff.dcm"), "root")]
 
 
 def test_only_its_owner_and_group_may_ask(socket: Path) -> None:
@@ -59,11 +59,11 @@ def test_only_its_owner_and_group_may_ask(socket: Path) -> None:
 
 def test_a_socket_that_nobody_serves_is_no_daemon(folder: Path, socket: Path) -> None:
     with pytest.raises(control.NoDaemon):
-        control.retry(folder / "missing.sock", [])
+        control.retry(folder / "missing.sock", [], "root")
     left = folder / "left.sock"
     unix(left).close()
     with pytest.raises(control.NoDaemon):
-        control.retry(left, [])
+        control.retry(left, [], "root")
 
 
 def test_a_refusal_has_a_sentence(socket: Path) -> None:
@@ -80,6 +80,6 @@ def test_the_page_of_the_network_takes_no_names_of_files(folder: Path) -> None:
     server = WebServer(create_app(Board(READY), journal.path, died, command=lambda _: None), unix(path))
     server.start()
     with pytest.raises(control.Refused):
-        control.retry(path, ["1.2.3"])
+        control.retry(path, ["1.2.3"], "root")
     server.ask_to_stop()
     server.join(5)

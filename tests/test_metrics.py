@@ -40,6 +40,7 @@ DESIGN = {
     "series_total",
     "stage_duration_seconds",
     "unacknowledged",
+    "unseen",
     "gpu_memory_bytes",
     "gpu_temperature_celsius",
     "gpu_utilization_ratio",
@@ -193,6 +194,8 @@ def test_gauges_follow_the_facts(journal: Journal) -> None:
     facts.append(
         ready(
             suspect=2,
+            not_analysed=3,
+            failed=4,
             oldest_alarm_s=70.0,
             in_progress=(series,),
             queue_depth={"parse": 4},
@@ -207,6 +210,8 @@ def test_gauges_follow_the_facts(journal: Journal) -> None:
     assert [value(metrics, "light_state", state=state) for state in State] == [1, 0, 0, 0, 0]
     assert value(metrics, "unacknowledged") == 2
     assert value(metrics, "unacknowledged_oldest_seconds") == 70
+    assert value(metrics, "unseen", outcome="not_analysed") == 3
+    assert value(metrics, "unseen", outcome="failed") == 4
     assert value(metrics, "series_in_flight") == 1
     assert value(metrics, "queue_depth", stage="parse") == 4
     assert value(metrics, "oldest_pending_seconds") == 9.5

@@ -28,7 +28,7 @@ def finding(
 ) -> FindingRow:
     number = next(NUMBERS)
     at = f"2026-03-01T08:00:{number % 60:02}.000Z"
-    return FindingRow(number, 1, outcome, None, at, attention, marked)
+    return FindingRow(number, 1, outcome, None, None, at, attention, marked)
 
 
 def series(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -42,7 +44,7 @@ def retry(
     folder = state_folder(config, state)
     subjects = _subjects(open_journal(folder), series or [], failed=failed, since=since)
     try:
-        count = control.retry(folder.control, subjects)
+        count = control.retry(folder.control, subjects, _who())
     except control.NoDaemon:
         count = _without_daemon(folder, subjects)
     except control.Refused as refused:
@@ -76,7 +78,15 @@ def _without_daemon(folder: StateFolder, subjects: list[str]) -> int:
     except (StateFolderError, JournalError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(USAGE) from None
-    count = journal.try_again(subjects, utc_now())
+    count = journal.try_again(subjects, utc_now(), asked_by=_who())
     journal.close()
     lock.close()
     return count
+
+
+def _who() -> str:
+    """The account at this command line, the one behind sudo where there is one."""
+    try:
+        return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"

@@ -37,7 +37,8 @@ _CURRENT = (
 _OF_STUDIES = (
     "SELECT s.id, s.study_id, subject, stack, study_uid IS NULL, station, label, number, kernel,"
     " first_seen_at, ended, provisional,"
-    " f.id, revision, outcome, reason, recorded_at, attention, m.action, m.at, m.name"
+    " f.id, revision, outcome, reason, json_extract(record, '$.probability'), recorded_at, attention,"
+    " m.action, m.at, m.name"
     " FROM series s LEFT JOIN finding f ON f.series_id = s.id LEFT JOIN mark m ON m.id = f.mark_id"
 )
 
@@ -311,6 +312,7 @@ def _finding(
     revision: int,
     outcome: str,
     reason: str | None,
+    probability: float | None,
     recorded_at: str,
     attention: int,
     action: str | None,
@@ -318,4 +320,6 @@ def _finding(
     name: str,
 ) -> FindingRow:
     marked = None if action is None else (Mark(action), at, name)
-    return FindingRow(id_, revision, Outcome(outcome), reason, recorded_at, bool(attention), marked)
+    return FindingRow(
+        id_, revision, Outcome(outcome), reason, probability, recorded_at, bool(attention), marked
+    )

@@ -125,6 +125,7 @@ class FindingRow:
     revision: int
     outcome: Outcome
     reason: str | None
+    probability: float | None
     recorded_at: str
     attention: bool
     marked: tuple[Mark, str, str] | None

@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 from appliance import durable
 from appliance.clock import utc_now
 from appliance.faults import reach
+from appliance.findings.identity import file_stem
 from appliance.findings.record import SeriesRecord
 from appliance.journal.rows import (
     AUDIT_UPTO,
@@ -480,16 +481,23 @@ class Journal:
 
         self._write(end)
 
-    def try_again(self, subjects: Sequence[str], at: str) -> int:
-        """Have these series that ended read once more, from the time `at` on; how many there are."""
+    def try_again(self, subjects: Sequence[str], at: str, *, asked_by: str | None = None) -> int:
+        """Have these series that ended read once more, from the time `at` on; how many there are.
+
+        That somebody asked for it is kept in the audit log.
+        """
 
         def mark(db: sqlite3.Connection) -> int:
-            return sum(
+            changed = [
                 db.execute(
                     "UPDATE series SET next_try_at = ? WHERE subject = ? AND ended", (at, subject)
                 ).rowcount
                 for subject in subjects
-            )
+            ]
+            if asked_by is not None and any(changed):
+                named = [file_stem(one) for one, count in zip(subjects, changed, strict=True) if count]
+                _note(db, "retry_asked", at=at, name=asked_by, series=named)
+            return sum(changed)
 
         return self._write(mark)
 

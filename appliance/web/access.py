@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from appliance.access_token import AccessToken, read_token
 from appliance.addresses import split
 from appliance.config import Config
+from appliance.web.asked import LONGEST_NAME
 from appliance.web.entrance import Entrance
 from appliance.web.origin import READING, host_is_ours, why_not_ours
 
@@ -81,8 +82,8 @@ def _user(request: Request, header: str) -> str | None:
     values = [value.strip() for value in request.headers.getlist(header)]
     if len(values) != 1 or not values[0]:
         return None
-    # Headers are bytes, and names UTF-8.
-    return values[0].encode("latin-1").decode("utf-8", "replace")
+    # Headers are bytes, and names UTF-8. Who has a long one acts under its beginning.
+    return values[0].encode("latin-1").decode("utf-8", "replace")[:LONGEST_NAME].strip()
 
 
 def _refusal(sentence: str, status: int) -> Response:

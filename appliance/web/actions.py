@@ -85,11 +85,13 @@ def private_routes(command: Callable[[Command], None]) -> list[Route]:
     """What the command line alone may ask for, since it names series and files."""
 
     async def retry(request: Request) -> Response:
-        """`subjects`: the series to read once more, as the journal names them."""
-        subjects = (await body(request)).get("subjects")
+        """`name`: who; `subjects`: the series to read once more, as the journal names them."""
+        asked = await body(request)
+        subjects = asked.get("subjects")
         if not isinstance(subjects, list):
-            raise Refusal(400, 'Expected {"subjects": [...]}.')
-        return JSONResponse({"series": await _done(command, Retry(tuple(str(one) for one in subjects)))})
+            raise Refusal(400, 'Expected {"subjects": [...], "name": "..."}.')
+        named = Retry(tuple(str(one) for one in subjects), printable_name(str(asked.get("name", ""))))
+        return JSONResponse({"series": await _done(command, named)})
 
     return [Route("/api/retry", retry, methods=["POST"])]
 

@@ -15,6 +15,8 @@ from appliance.clock import utc_text
 LARGEST = 2**63 - 1
 """SQLite knows no number above."""
 
+LONGEST_NAME = 64
+
 
 class Refusal(Exception):
     """A request that is not done: one sentence, and its HTTP status."""
@@ -85,6 +87,6 @@ async def body(request: Request) -> dict[str, Any]:
 def printable_name(text: str) -> str:
     """Who somebody says to be. Raises Refusal."""
     name = text.strip()
-    if not (1 <= len(name) <= 64 and name.isprintable()):
-        raise Refusal(400, "Expected a name of 1 to 64 printable characters.")
+    if not (1 <= len(name) <= LONGEST_NAME and name.isprintable()):
+        raise Refusal(400, f"Expected a name of 1 to {LONGEST_NAME} printable characters.")
     return name

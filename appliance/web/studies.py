@@ -215,6 +215,7 @@ def _series(row: StudySeriesRow, record: SeriesRecord | None) -> dict[str, Any]:
                 "revision": one.revision,
                 "outcome": one.outcome,
                 "reason": one.reason,
+                "probability": one.probability,
                 "recorded_at": one.recorded_at,
                 "attention": one.attention,
                 "acknowledged": _mark(one.marked[1:] if one.marked else None),

@@ -1,5 +1,6 @@
 """The command line of an appliance whose engine, decoders and writes do what files in $RIGGED say.
 
+`opening`: so many seconds pass before the engine is open.
 `nan`: the next engine call gives no number.
 `bias`: this is added to every probability.
 `slow`: so many seconds are added to every reading.
@@ -139,7 +140,11 @@ class RiggedPool(SlicePool):
 
 
 def rig(rigged: Rigged) -> None:
-    run.open_engine = lambda *args: rigged.engine(open_engine(*args))  # type: ignore[attr-defined]
+    def opened(*args: Any) -> RiggedEngine:
+        time.sleep(float(rigged.text("opening") or 0))
+        return rigged.engine(open_engine(*args))
+
+    run.open_engine = opened  # type: ignore[attr-defined]
     daemon.SlicePool = rigged.pool  # type: ignore[attr-defined, assignment, misc]
     for name, (owner, attribute) in WRITES.items():
         setattr(owner, attribute, rigged.pausing(name, getattr(owner, attribute)))

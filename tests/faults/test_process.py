@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import io
 import json
 import struct
@@ -283,6 +284,10 @@ def test_poison_costs_its_series_and_is_read_again_when_asked(
     assert trial.appliance.cli("retry", "--failed").stdout == "3 series are read again.\n"
     with rig.life() as appliance:
         appliance.wait_for_findings(9)
+        log = [json.loads(line) for line in (appliance.state / "audit.log").read_text().splitlines()]
+        asked = [one for one in log if one["event"] == "retry_asked"]
+        assert [set(one["series"]) for one in asked] == [{crash}, set(poisoned[1:])]
+        assert {one["name"] for one in asked} == {getpass.getuser()}
         for series in (hang, gorge):
             assert [one["outcome"] for one in shown(appliance, series)] == ["failed", "not_flagged"]
         appliance.wait(

@@ -161,7 +161,7 @@ def test_what_a_form_can_send_is_no_action(opened: Open) -> None:
         ({"Content-Type": json_type}, "X-Scanlight: 1"),
         ({"Content-Type": json_type, "X-Scanlight": "yes"}, "X-Scanlight: 1"),
     ):
-        answer = client.post("/api/retry", content=b'{"subjects": []}', headers=headers)
+        answer = client.post("/api/retry", content=b'{"subjects": [], "name": "root"}', headers=headers)
         assert answer.status_code == 403
         assert says in sentence(answer)
 
@@ -192,7 +192,9 @@ def test_the_socket_in_the_state_folder_is_left_alone(board: LiveBoard, journal:
     server.start()
     try:
         answer = httpx.post(
-            server.url + "api/retry", content=b'{"subjects": []}', headers={"Host": "localhost"}
+            server.url + "api/retry",
+            content=b'{"subjects": [], "name": "root"}',
+            headers={"Host": "localhost"},
         )
         assert answer.json() == {"series": 1}
     finally:
@@ -361,6 +363,7 @@ def named() -> Iterator[Callable[..., httpx.Response]]:
 def test_the_user_of_the_proxy_acts_whatever_name_was_typed(named: Callable[..., httpx.Response]) -> None:
     assert named([("X-Remote-User", "Dr. Grey")]).json() == {"person": "Dr. Grey"}
     assert named([(b"x-remote-user", "Zoë".encode())]).json() == {"person": "Zoë"}
+    assert named([("X-Remote-User", "x" * 63 + " of the department")]).json() == {"person": "x" * 63}
 
 
 def test_the_page_can_ask_whose_name_is_known(opened: Open) -> None:

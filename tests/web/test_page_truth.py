@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -19,8 +20,13 @@ from appliance.light import State
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
+TESTS = Path(__file__).parent.parent
+RIGGED = ["-c", "import rigged; rigged.main()"]
 SHOWN_S = 2.0
 SILENT_S = 5.0
+GAUGES = tuple(
+    f"scanlight_{name}" for name in ("light_state", "unacknowledged", "unseen", "series_in_flight")
+)
 PAGE = """(() => {
   const text = (selector) => document.querySelector(selector)?.innerText.trim();
   const counts = [...document.querySelectorAll('#counts > div')].map((one) =>
@@ -56,8 +62,7 @@ class Witnesses:
             "counts": expected,
         }
         self._soon("the page", lambda: self.page.evaluate(PAGE), told)
-        in_metrics = state, expected["suspect"], expected["in_progress"]
-        self._soon("the metrics", self._metrics, in_metrics)
+        self._soon("the metrics", self._metrics, (state, expected))
         assert self._api() == (state, expected)
 
     def _soon(self, who: str, tell: Callable[[], Any], expected: object) -> None:
@@ -70,28 +75,47 @@ class Witnesses:
         status = self.appliance.status()
         return status["state"], status["counts"]
 
-    def _metrics(self) -> tuple[str, int, int]:
+    def _metrics(self) -> tuple[str, dict[str, int]]:
         text = httpx.get(f"{self.appliance.url}/metrics", timeout=5).text
-        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-        value = {sample.name: int(sample.value) for sample in samples if not sample.labels}
-        (state,) = (
-            sample.labels["state"]
-            for sample in samples
-            if sample.name == "scanlight_light_state" and sample.value
-        )
-        return state, value["scanlight_unacknowledged"], value["scanlight_series_in_flight"]
+        value = {
+            (sample.name.removeprefix("scanlight_"), *sample.labels.values()): int(sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name.startswith("scanlight_") and sample.name in GAUGES
+        }
+        (state,) = (state for state in State if value["light_state", state])
+        return state, {
+            "suspect": value["unacknowledged",],
+            "not_analysed": value["unseen", "not_analysed"],
+            "failed": value["unseen", "failed"],
+            "in_progress": value["series_in_flight",],
+        }
 
 
-def test_the_state_never_lies(browser: Chromium, tmp_path: Path) -> None:
+def test_the_state_never_lies(browser: Chromium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clear, covid, gap = (
         made(kind, seed, tmp_path / f"made{seed}", f"ACC{seed}")
         for kind, seed in (("clear", 4), ("covid", 3), ("clear", 5))
     )
     # Long enough to be seen reading, whatever else the machine does.
-    with Appliance(tmp_path, completeness={"floor_s": 0.6, "ceiling_s": 6.0}) as appliance:
+    pace = {"floor_s": 0.6, "ceiling_s": 6.0}
+    appliance = Appliance(tmp_path, completeness=pace, known_answer_interval_s=2.0)
+    appliance.program = RIGGED
+    rig = tmp_path / "rig"
+    rig.mkdir()
+    monkeypatch.setenv("RIGGED", str(rig))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (TESTS.parent, TESTS, TESTS / "faults"))))
+    (rig / "opening").write_text("6")
+    with appliance.launched():
         say = Witnesses(appliance, browser)
+        appliance.wait("it answers", lambda: answers(appliance))
         browser.open(appliance.url)
-        browser.wait_for("document.querySelector('#light .state')?.innerText === 'READY'")
+        say.agree(State.READING)
+        say.agree(State.READY)
+
+        (rig / "bias").write_text("-0.9")
+        say.agree(State.FAULT)
+        (rig / "bias").unlink()
         say.agree(State.READY)
 
         export(appliance, "clear", clear)
@@ -101,10 +125,9 @@ def test_the_state_never_lies(browser: Chromium, tmp_path: Path) -> None:
         export(appliance, "covid", covid)
         say.agree(State.SUSPECT, suspect=1)
         study = studies(appliance)["flagged"]["study"]
-        do(appliance, study, "acknowledge")
-        say.agree(State.READY)
-
         export(appliance, "gap", gap[:20] + gap[21:])
+        say.agree(State.SUSPECT, suspect=1, not_analysed=1)
+        do(appliance, study, "acknowledge")
         say.agree(State.NOT_ANALYSED, not_analysed=1)
         do(appliance, studies(appliance)["not_analysed"]["study"], "seen")
         say.agree(State.READY)
@@ -127,6 +150,13 @@ def test_the_state_never_lies(browser: Chromium, tmp_path: Path) -> None:
         appliance.start()
         say.agree(State.SUSPECT, suspect=1)
         assert browser.evaluate("performance.getEntriesByType('navigation').length") == 1
+
+
+def answers(appliance: Appliance) -> bool:
+    try:
+        return bool(appliance.status())
+    except httpx.HTTPError:
+        return False
 
 
 def do(appliance: Appliance, study: int, action: str) -> None:

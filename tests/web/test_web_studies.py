@@ -229,9 +229,9 @@ def test_a_study_has_its_series_with_reasons_and_revisions(client: httpx.Client,
         "earlier_flag": True,
         "revision": 2,
     }
-    assert [(one["revision"], one["outcome"]) for one in first["revisions"]] == [
-        (1, "flagged"),
-        (2, "not_flagged"),
+    assert [(one["revision"], one["outcome"], one["probability"]) for one in first["revisions"]] == [
+        (1, "flagged", 0.9),
+        (2, "not_flagged", 0.2),
     ]
     assert first["transfer_syntax"] == "1.2.840.10008.1.2.1"
     assert (second["in_progress"], second["outcome"], second["revisions"]) == (True, None, [])

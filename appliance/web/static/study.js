@@ -6,7 +6,7 @@ import { age, duration, time } from "./clock.js";
 import { $, element, replace, setText } from "./dom.js";
 import { outcomeOf, probabilityOf, standing } from "./studies.js";
 import {
-  capital, COMPLETED, IN_FLIGHT, KERNELS, MARKS, milliseconds, OUTCOMES, plural, sentence, studyName, TIMINGS,
+  capital, COMPLETED, cut, IN_FLIGHT, KERNELS, MARKS, milliseconds, OUTCOMES, plural, sentence, studyName, TIMINGS,
 } from "./words.js";
 import { viewer } from "./viewer.js";
 
@@ -48,7 +48,8 @@ function revisions(list, codes) {
   if (list.length < 2) return null;
   return element("ol", { class: "revisions" }, list.map((one) => element("li", {},
     `Revision ${one.revision}, ${time(one.recorded_at, { seconds: true })}: ${OUTCOMES[one.outcome].word}`,
-    one.reason ? `, ${sentence(codes.reasons, one.reason)}` : "")));
+    one.reason ? `, ${sentence(codes.reasons, one.reason)}` : "",
+    one.probability === null ? "" : `, ${cut(one.probability)}`)));
 }
 
 function card(series, study, codes) {
