@@ -140,6 +140,11 @@ class Chromium:
         """Runs before any script of a page that is opened from now on."""
         self._call("Page.addScriptToEvaluateOnNewDocument", source=script)
 
+    def send_header(self, name: str, value: str) -> None:
+        """With every request from now on."""
+        self._call("Network.enable")
+        self._call("Network.setExtraHTTPHeaders", headers={name: value})
+
     def press(self, key: str, *, shift: bool = False) -> None:
         """A key of the keyboard, held for no time."""
         code, text = KEYS[key]

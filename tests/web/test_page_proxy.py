@@ -25,7 +25,7 @@ def test_who_is_known_to_the_proxy_is_not_asked_for_a_name(
     app = create_app(board, journal.path, died, command=command, access=Access(user_header="X-Remote-User"))
     server = Served(app)
     server.start()
-    browser._call("Network.setExtraHTTPHeaders", headers={"X-Remote-User": "Dr. Grey"})
+    browser.send_header("X-Remote-User", "Dr. Grey")
     with moving(board):
         browser.open(f"{server.url}#study/1")
         browser.wait_for("document.querySelector('[data-action=acknowledge]') !== null")
