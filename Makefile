@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+TRAINED := $(VENV)/.training
 
-.PHONY: demo test quick lint lock clean
+.PHONY: demo test quick lint training lock clean
 
 demo: $(STAMP)
 	@$(BIN)/scanlight demo $(ARGS)
@@ -31,13 +32,29 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Both locks hold for every Python from 3.11 on: all that development needs, and what an appliance runs.
-# Needs uv (pip install uv).
+# What training needs besides: PyTorch, whose CPU build is enough for all that is done here.
+training: $(TRAINED)
+
+$(TRAINED): requirements-train.lock $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-train.lock
+	@touch $@
+
+# What development needs and what an appliance runs, for every Python from 3.11 on, and what training adds: that is
+# PyTorch's CPU build for Python 3.11, of its own index, since PyPI's asks for gigabytes of CUDA. For another machine
+# pip install 'scanlight[train]'. Needs uv (pip install uv).
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet pyproject.toml
+TORCH := 2.13.0
+TORCH_CPU := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
+CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc \
+	cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 
 lock:
 	$(COMPILE) --extra dev --upgrade --output-file requirements.lock
 	$(COMPILE) --extra gpu --constraint requirements.lock --output-file requirements-run.lock
+	echo torch==$(TORCH) | $(COMPILE) --extra train --constraint requirements.lock --constraint - \
+		--no-annotate $(addprefix --no-emit-package ,torch $(CUDA)) --output-file requirements-train.lock
+	sed -i '/^#/d' requirements-train.lock
+	echo 'torch==$(TORCH) --hash=sha256:$(TORCH_CPU)' >>requirements-train.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

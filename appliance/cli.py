@@ -62,6 +62,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("replay",): Command(
         "tools.replay.command:replay", "Simulate scanners, and count what the appliance tells of them."
     ),
+    ("model", "summary"): Command(
+        "tools.network.command:summary", "Print the layers of CSAC-Net and their cost."
+    ),
     ("phantom",): Command("tools.phantom.command:phantom", "Write procedural chests as DICOM series."),
     ("bench", "completeness"): Command(
         "tools.bench.completeness:completeness", "Replay arrivals to a daemon: what it tells, and when."
@@ -76,7 +79,11 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "volume"): Command("tools.bench.volume:volume", "Time folder to volume against other readers."),
 }
 
-GROUPS = {"config": "The configuration file.", "bench": "Measurements, against a named peer."}
+GROUPS = {
+    "config": "The configuration file.",
+    "bench": "Measurements, against a named peer.",
+    "model": "The network.",
+}
 
 
 def _version(wanted: bool) -> None:
