@@ -66,6 +66,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "tools.network.command:summary", "Print the layers of CSAC-Net and their cost."
     ),
     ("phantom",): Command("tools.phantom.command:phantom", "Write procedural chests as DICOM series."),
+    ("population",): Command(
+        "tools.phantom.population_command:population", "Write a labelled data set of phantoms."
+    ),
     ("bench", "completeness"): Command(
         "tools.bench.completeness:completeness", "Replay arrivals to a daemon: what it tells, and when."
     ),

@@ -92,7 +92,7 @@ def _write_all(chests: list[Chest], export: Export, out: Path, *, companions: bo
                 write_localizer(chest, out / name / "localizer", export)
                 write_dose_sheet(chest, out / name / "dose", export)
             if mask:
-                _write_mask(made, out / f"{name}.mask.npz")
+                write_mask(made, out / f"{name}.mask.npz")
             typer.echo(f"{out / name}: {len(files)} slices, lungs {made.lung_ml:.0f} ml, {_disease(made)}")
 
 
@@ -101,6 +101,6 @@ def _disease(made: Phantom) -> str:
     return f"lesions {millilitres:.1f} ml"
 
 
-def _write_mask(made: Phantom, path: Path) -> None:
+def write_mask(made: Phantom, path: Path) -> None:
     """The mask [z, y, x] in the patient frame (LPS) with its spacing (z, y, x) and origin (x, y, z) in mm."""
     np.savez_compressed(path, lesions=made.lesions, spacing_mm=made.spacing_mm, origin_mm=made.origin_mm)

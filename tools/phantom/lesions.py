@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -32,6 +32,8 @@ class DiseaseRanges:
     consolidation_mm: Range = (60, 95)
     consolidation_hu: Range = (-50, 50)
     consolidation_margin_mm: Range = (2, 5)
+    halo_mm: Range = (0, 0)
+    """Ground glass around a consolidation, of the densities of ground glass."""
     consolidation_second: float = 0.25
     """Share of the CAP-like patients with a second, smaller consolidation in the same lung."""
     nodule_count: tuple[int, int] = (2, 5)
@@ -91,7 +93,7 @@ def _axes(rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
     return tuple((float(a), float(b), float(c)) for a, b, c in q)
 
 
-def _points(anatomy: Anatomy, side: Side, rng: np.random.Generator) -> tuple[Field, Field]:
+def points_in(anatomy: Anatomy, side: Side, rng: np.random.Generator) -> tuple[Field, Field]:
     """Random points of one lung [n, 3], and how deep they lie under the costal pleura [n]."""
     sign = 1 if side == "left" else -1
     points = np.stack(
@@ -108,7 +110,7 @@ def _points(anatomy: Anatomy, side: Side, rng: np.random.Generator) -> tuple[Fie
     return points, anatomy.cavity_depth(*points.T)
 
 
-def _pick(points: Field, wanted: Bool, rng: np.random.Generator) -> tuple[float, float, float]:
+def pick(points: Field, wanted: Bool, rng: np.random.Generator) -> tuple[float, float, float]:
     chosen = points[wanted] if wanted.any() else points
     x, y, z = chosen[rng.integers(len(chosen))]
     return float(x), float(y), float(z)
@@ -120,7 +122,7 @@ def _ground_glass(
     lesions = []
     for number in range(int(rng.integers(ranges.ground_glass_count[0], ranges.ground_glass_count[1] + 1))):
         side = sides[number % len(sides)]
-        points, depth = _points(anatomy, side, rng)
+        points, depth = points_in(anatomy, side, rng)
         diameter = rng.uniform(*ranges.ground_glass_mm)
         lower = anatomy.lower_lobe_depth(points[:, 1], points[:, 2]) > 0
         at_pleura = (depth > 0.1 * diameter) & (depth < 0.3 * diameter)
@@ -129,7 +131,7 @@ def _ground_glass(
         lesions.append(
             Lesion(
                 side,
-                _pick(points, at_pleura & in_lobe, rng),
+                pick(points, at_pleura & in_lobe, rng),
                 (diameter / 2, diameter / 2 * rng.uniform(0.8, 1), diameter / 2 * flat),
                 _axes(rng),
                 float(rng.uniform(*ranges.ground_glass_hu)),
@@ -144,44 +146,64 @@ def _ground_glass(
 def _consolidation(
     anatomy: Anatomy, side: Side, ranges: DiseaseRanges, rng: np.random.Generator
 ) -> list[Lesion]:
-    points, depth = _points(anatomy, side, rng)
+    points, depth = points_in(anatomy, side, rng)
     lobes: tuple[Lobe, ...] = ("lower", "upper") if side == "left" else ("lower", "upper", "middle")
     lesions = []
     for share in (1.0, 0.55)[: 2 if rng.uniform() < ranges.consolidation_second else 1]:
         lobe = lobes[int(rng.choice(len(lobes), p=(0.6, 0.4) if side == "left" else (0.5, 0.3, 0.2)))]
         inside = lobe_depth(anatomy, side, lobe, points[:, 1], points[:, 2]) > 8
         diameter = rng.uniform(*ranges.consolidation_mm) * share
-        lesions.append(
-            Lesion(
-                side,
-                _pick(points, inside & (depth > 8) & (depth < 40), rng),
-                (diameter / 2, diameter / 2 * rng.uniform(0.75, 1), diameter / 2 * rng.uniform(0.75, 1)),
-                _axes(rng),
-                float(rng.uniform(*ranges.consolidation_hu)),
-                25.0,
-                float(rng.uniform(*ranges.consolidation_margin_mm)),
-                0.10,
-                lobe,
-            )
+        core = Lesion(
+            side,
+            pick(points, inside & (depth > 8) & (depth < 40), rng),
+            (diameter / 2, diameter / 2 * rng.uniform(0.75, 1), diameter / 2 * rng.uniform(0.75, 1)),
+            _axes(rng),
+            float(rng.uniform(*ranges.consolidation_hu)),
+            25.0,
+            float(rng.uniform(*ranges.consolidation_margin_mm)),
+            0.10,
+            lobe,
         )
+        if ranges.halo_mm[1]:
+            lesions.append(_halo(core, ranges, rng))
+        lesions.append(core)
     return lesions
 
 
-def _nodules(
-    anatomy: Anatomy, sides: list[Side], ranges: DiseaseRanges, rng: np.random.Generator
+def _halo(core: Lesion, ranges: DiseaseRanges, rng: np.random.Generator) -> Lesion:
+    width = float(rng.uniform(*ranges.halo_mm))
+    first, second, third = (radius + width for radius in core.radii)
+    return replace(
+        core,
+        radii=(first, second, third),
+        hu=float(rng.uniform(*ranges.ground_glass_hu)),
+        unevenness=70.0,
+        margin_mm=float(rng.uniform(*ranges.ground_glass_margin_mm)),
+        roughness=0.2,
+    )
+
+
+def nodules(
+    anatomy: Anatomy,
+    sides: list[Side],
+    count: tuple[int, int],
+    diameter_mm: Range,
+    hu: Range,
+    rng: np.random.Generator,
 ) -> list[Lesion]:
+    """Solid spheres away from the pleura."""
     lesions = []
-    for _ in range(int(rng.integers(ranges.nodule_count[0], ranges.nodule_count[1] + 1))):
+    for _ in range(int(rng.integers(count[0], count[1] + 1))):
         side = sides[int(rng.integers(len(sides)))]
-        points, depth = _points(anatomy, side, rng)
-        radius = rng.uniform(*ranges.nodule_mm) / 2
+        points, depth = points_in(anatomy, side, rng)
+        radius = rng.uniform(*diameter_mm) / 2
         lesions.append(
             Lesion(
                 side,
-                _pick(points, (depth > 6) & (depth < 45), rng),
+                pick(points, (depth > 6) & (depth < 45), rng),
                 (radius, radius, radius),
                 _axes(rng),
-                float(rng.uniform(*ranges.nodule_hu)),
+                float(rng.uniform(*hu)),
                 10.0,
                 0.8,
                 0.05,
@@ -200,4 +222,5 @@ def draw(chest: Chest, anatomy: Anatomy, ranges: DiseaseRanges, rng: np.random.G
         return _ground_glass(anatomy, sides, ranges, rng)
     if chest.kind == "cap":
         return _consolidation(anatomy, chest.side or first, ranges, rng)
-    return _nodules(anatomy, [chest.side] if chest.side else [first, second], ranges, rng)
+    sides = [chest.side] if chest.side else [first, second]
+    return nodules(anatomy, sides, ranges.nodule_count, ranges.nodule_mm, ranges.nodule_hu, rng)

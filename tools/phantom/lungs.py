@@ -5,20 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from tools.phantom import tissue
-from tools.phantom.chest import Field, Side
+from tools.phantom.chest import Field
 from tools.phantom.lesions import Lesion, lobe_depth
+from tools.phantom.mimics import add_haze
+from tools.phantom.patient import Patient
 from tools.phantom.section import Section, Thorax, run
 from tools.phantom.tissue import blend
-from tools.phantom.trees import Cover, Trees
+from tools.phantom.trees import Cover
 
 
 class Lungs:
     """Paints both lungs, and what branches into them, onto the thorax window."""
 
-    def __init__(
-        self, thorax: Thorax, trees: Trees, lesions: list[Lesion], whiteout: Side | None, slabs: int
-    ) -> None:
-        self._thorax, self._lesions, self._whiteout = thorax, lesions, whiteout
+    def __init__(self, thorax: Thorax, patient: Patient, slabs: int) -> None:
+        self._thorax, self._patient = thorax, patient
+        trees = patient.trees
         self._vessels, self._walls, self._lumina = (
             Cover(tubes, thorax.grid, thorax.window, slabs)
             for tubes in (trees.vessels, trees.walls, trees.lumina)
@@ -41,12 +42,15 @@ class Lungs:
             parenchyma = slope + 10 * coarse + 9 * middle + 16 * fine
             fissure = anatomy.lower_lobe_depth(y, section.z) + 2 * coarse
             blend(parenchyma, coverage(0.5 - np.abs(fissure)) * 0.5, -650.0)
-            for lesion in self._lesions:
-                self._paint_lesion(
-                    lesion, parenchyma=parenchyma, lung=lung, sick=sick, section=section, fields=fields
-                )
-            if self._whiteout:
-                side = section.x > 0 if self._whiteout == "left" else section.x < 0
+            add_haze(parenchyma, self._patient.mimics, anatomy, section, coarse)
+            beside = np.zeros_like(lung)
+            for lesions, where in ((self._patient.others, beside), (self._patient.lesions, sick)):
+                for lesion in lesions:
+                    self._paint_lesion(
+                        lesion, parenchyma=parenchyma, lung=lung, sick=where, section=section, fields=fields
+                    )
+            if self._patient.whiteout:
+                side = section.x > 0 if self._patient.whiteout == "left" else section.x < 0
                 white = side.astype(np.float32) * (lung > 0)
                 blend(parenchyma, white, tissue.WHITEOUT + 6 * middle)
                 np.maximum(sick, white * lung, out=sick)

@@ -11,7 +11,9 @@ from tools.phantom.anatomy import anatomy_of
 from tools.phantom.chest import SLAB_MM, Chest, Phantom
 from tools.phantom.grid import Grid
 from tools.phantom.lesions import DiseaseRanges, draw
-from tools.phantom.paint import Painter, Patient
+from tools.phantom.mimics import Mimics, draw_mimics, smeared
+from tools.phantom.paint import Painter
+from tools.phantom.patient import Patient
 from tools.phantom.texture import Reconstruction
 from tools.phantom.trees import plant
 
@@ -26,19 +28,24 @@ def _share(slab: int, slices: int, slice_mm: float) -> Iterator[tuple[int, float
 
 
 def make_chest(
-    chest: Chest, ranges: DiseaseRanges | None = None, progress: Callable[[float], None] | None = None
+    chest: Chest,
+    ranges: DiseaseRanges | None = None,
+    progress: Callable[[float], None] | None = None,
+    mimics: Mimics | None = None,
 ) -> Phantom:
     """The chest of one seed; `progress` hears of the share that is done.
 
     The same seed in slices of 1, 2.5 and 5 mm is the same patient in the same scan: averaged to 5 mm they
     agree to rounding.
     """
-    branching, disease, tissue, place = (
-        np.random.default_rng((chest.seed, 0xBEEF, part)) for part in range(4)
+    branching, disease, tissue, place, beside = (
+        np.random.default_rng((chest.seed, 0xBEEF, part)) for part in range(5)
     )
+    mimics = mimics or Mimics()
     anatomy = anatomy_of(chest.seed)
     lesions = draw(chest, anatomy, ranges or DiseaseRanges(), disease)
-    patient = Patient(anatomy, plant(anatomy, branching), lesions, chest.whiteout)
+    others = draw_mimics(mimics, anatomy, beside)
+    patient = Patient(anatomy, plant(anatomy, branching), lesions, chest.whiteout, mimics, others)
     grid = Grid.of(chest.matrix, chest.fov_mm)
     painter = Painter(patient, grid, tissue)
     scan = Reconstruction(chest.kernel, chest.matrix, chest.pixel_mm, chest.noise_hu)
@@ -50,6 +57,8 @@ def make_chest(
     lung_mm3 = 0.0
     for slab in range(painter.slabs):
         density, diseased, area = painter.slab(slab)
+        if mimics.motion_mm:
+            density = smeared(density, grid, anatomy, mimics.motion_mm, (slab + 0.5) * SLAB_MM)
         planes = grid.pixels(density), grid.pixels(diseased), scan.white(chest.seed, slab)
         lung_mm3 += area * SLAB_MM
         if progress:

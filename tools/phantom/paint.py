@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from tools.phantom.anatomy import Anatomy
-from tools.phantom.chest import SLAB_MM, Field, Side
+from tools.phantom.chest import SLAB_MM, Field
 from tools.phantom.grid import Grid
-from tools.phantom.lesions import Lesion
 from tools.phantom.lungs import Lungs
 from tools.phantom.organs import paint_organs
+from tools.phantom.patient import Patient
 from tools.phantom.section import Thorax
 from tools.phantom.texture import SmoothField
-from tools.phantom.trees import Trees
 from tools.phantom.wall import Wall
-
-
-@dataclass(frozen=True)
-class Patient:
-    """What is drawn from the seed before anything is painted."""
-
-    anatomy: Anatomy
-    trees: Trees
-    lesions: list[Lesion]
-    whiteout: Side | None
 
 
 class Painter:
@@ -42,7 +28,7 @@ class Painter:
         )
         self._fields = [SmoothField(rng, scale_mm, box, y, x) for scale_mm in (18.0, 6.0, 2.5)]
         self._wall = Wall(thorax)
-        self._lungs = Lungs(thorax, patient.trees, patient.lesions, patient.whiteout, self.slabs)
+        self._lungs = Lungs(thorax, patient, self.slabs)
 
     def slab(self, index: int) -> tuple[Field, Field, float]:
         """Densities in HU and the share of disease, both [samples, samples], and the lungs' area in mm2."""

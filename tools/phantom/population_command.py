@@ -1,0 +1,92 @@
+"""`scanlight population`: writes a data set of phantoms, for `scanlight train` and `scanlight evaluate`."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tools.phantom.command import write_mask
+from tools.phantom.dicom import write_series
+from tools.phantom.export import Export
+from tools.phantom.make import make_chest
+from tools.phantom.population import person
+from tools.phantom.vendors import vendor_of
+
+LABELS: Final = "labels.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of labels.csv. `path` is below the folder of the file; a scanner stands for a centre."""
+
+    path: str
+    label: int
+    group: str
+    centre: str
+    seed: int
+
+
+def population(
+    out: Annotated[Path, typer.Argument(help="Folder for the series and labels.csv.")],
+    count: Annotated[int, typer.Option(min=1, help="How many patients.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 1,
+    matrix: Annotated[int, typer.Option(min=64, max=512, help="Rows and columns.")] = 192,
+    processes: Annotated[int, typer.Option(min=1, help="How many work at a time.")] = os.cpu_count() or 1,
+) -> None:
+    """Write phantoms of a mixed population as DICOM series, with their lesion masks and a table of labels.
+
+    What an earlier run has written is kept, so that one that was interrupted goes on.
+    """
+    console = Console(stderr=True)
+    columns = TextColumn("Phantoms"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with (
+            ProcessPoolExecutor(processes) as pool,
+            Progress(*columns, console=console, disable=not console.is_terminal) as bar,
+        ):
+            seeds = range(seed, seed + count)
+            made = pool.map(partial(_write, out, matrix), seeds)
+            rows = list(bar.track(made, total=count))
+        _write_labels(out / LABELS, rows)
+    except OSError as error:
+        typer.echo(
+            f"{out} cannot be written: {error.strerror}. Choose a folder with room that you may write to.",
+            err=True,
+        )
+        raise typer.Exit(2) from None
+    typer.echo(f"{out / LABELS}: {count} patients, {sum(row.label for row in rows)} of them COVID-like")
+
+
+def _write(out: Path, matrix: int, seed: int) -> Row:
+    """One patient, whole or not at all."""
+    one = person(seed, matrix)
+    name = f"{seed:06d}"
+    if not (out / name).exists():
+        made = make_chest(one.chest, one.ranges, mimics=one.mimics)
+        part = out / f".{name}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        write_series(made, part, Export())
+        write_mask(made, out / f"{name}.mask.npz")
+        part.rename(out / name)
+    return Row(name, int(one.covid), one.group, vendor_of(seed).station, seed)
+
+
+def _write_labels(path: Path, rows: Iterable[Row]) -> None:
+    part = path.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(Row.__dataclass_fields__))
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+    part.replace(path)
