@@ -36,6 +36,7 @@ from appliance.facts import Board, Facts, ModelFacts, Reloaded
 from appliance.faults import reach
 from appliance.findings.objects import ObjectStore
 from appliance.findings.record import printable
+from appliance.gpu import Gpus
 from appliance.imaging.isolation import SlicePool, WorkerLost
 from appliance.imaging.slices import ChangedMeanwhile, NotDicom, Unreadable
 from appliance.intake import folder
@@ -77,6 +78,8 @@ FIRST_ANSWERS_S = 60.0
 DELIVERY_S = 15.0
 """After so long without known answers, or without an answer of the results folder, somebody should look."""
 STOP_S = 8.0
+GPUS_STOP_S = 1.0
+"""A driver that hangs is not waited for: its thread holds nothing that must be finished."""
 HEARTBEAT_S = 10.0
 """After so long without news of the main loop the lamp shows that it hangs."""
 QUEUE_SIZE = 4096
@@ -231,6 +234,7 @@ class Daemon:
         )
         self._courier = Courier(journal, objects, config.results, post)
         self._lamp = Lamp(lambda: self._observer.look()[1], config.lamp)
+        self._gpus = Gpus()
 
     def _bind(self) -> list[WebServer]:
         """The page, the metrics where they have an address of their own, and the socket for commands."""
@@ -275,7 +279,14 @@ class Daemon:
         self._note_start()
         self._journal.narrow_labels(self._config.label)
         self._pool.start()
-        for thread in (self._reader, self._courier, self._watch, self._previews, self._lamp):
+        for thread in (
+            self._reader,
+            self._courier,
+            self._watch,
+            self._previews,
+            self._lamp,
+            self._gpus,
+        ):
             thread.start()
         with contextlib.suppress(GivenUp):
             self._loop()
@@ -327,6 +338,7 @@ class Daemon:
         self._courier.stop()
         self._previews.stop()
         self._lamp.stop()
+        self._gpus.stop()
         self._disk.give_up()
         for server in self._servers:
             server.ask_to_stop()
@@ -341,6 +353,7 @@ class Daemon:
         )
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
+        self._gpus.join(GPUS_STOP_S)
         with contextlib.suppress(GivenUp):
             self._recorder.flush()
             self._journal.return_tries()
@@ -598,6 +611,7 @@ class Daemon:
             },
             disk_free_bytes=self._disk_free(),
             conservation_error=abs(counts.series - counts.ended - counts.in_flight) + self._unaccounted,
+            gpus=self._gpus.told(now),
         )
 
     def _disk_free(self) -> dict[str, int]:

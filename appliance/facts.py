@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from appliance.gpu import Gpu
 from engines.protocol import EngineIdentity
 from engines.spec import IntendedUse
 
@@ -67,7 +68,7 @@ class Facts:
     the newest of the findings by which studies became suspect, 0 without any, and `oldest_alarm_s` the age
     of the oldest. `reloaded` is None until the
     first time. `closed_folders` are some of those in the export folder that cannot be opened; their names are
-    not for the page.
+    not for the page. `gpus` are those whose driver has answered of late.
     """
 
     heartbeat: float
@@ -98,6 +99,7 @@ class Facts:
     delivery_oldest_s: dict[str, float]
     disk_free_bytes: dict[str, int]
     conservation_error: int
+    gpus: tuple[Gpu, ...]
 
 
 class Board:

@@ -28,7 +28,7 @@ from prometheus_client.registry import Collector
 
 from appliance.delivery import results_folder
 from appliance.facts import Facts
-from appliance.gpu import Gpu, Gpus
+from appliance.gpu import Gpu
 from appliance.journal import Total
 from appliance.light import State, light
 from appliance.reasons import RULES, Outcome, Reason
@@ -173,12 +173,10 @@ class _Metrics(Collector):
     def __init__(self, facts: Callable[[], Facts], totals: Callable[[], Iterable[Total]]) -> None:
         self._facts = facts
         self._totals = totals
-        self._gpus = Gpus()
 
     def collect(self) -> Iterator[Metric]:
         yield from sums(self._totals())
         yield from gauges(self._facts())
-        yield from gpu_gauges(self._gpus.look())
 
 
 def registry(facts: Callable[[], Facts], totals: Callable[[], Iterable[Total]]) -> CollectorRegistry:
@@ -241,6 +239,7 @@ def gauges(facts: Facts) -> Iterator[Metric]:
     yield _gauge("rescan_timestamp_seconds", "When the export folder was last scanned.", facts.rescan_at)
     yield _gauge("export_folder_up", "1 while the export folder can be read.", facts.folder_up)
     yield _gauges("disk_free_bytes", "Free space, by volume.", "volume", facts.disk_free_bytes)
+    yield from gpu_gauges(facts.gpus)
     model, engine = facts.model, facts.model.engine
     yield InfoMetricFamily(
         PREFIX + "engine",

@@ -45,6 +45,7 @@ READY = Facts(
     delivery_oldest_s={},
     disk_free_bytes={"state": 10**9},
     conservation_error=0,
+    gpus=(),
 )
 
 

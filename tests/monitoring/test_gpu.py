@@ -8,8 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
+from harness import Appliance
 from nvml import with_two_gpus
+
+from appliance.commands.run import CRASHED
 
 LOOKS = """
 import json, os, sys
@@ -21,6 +25,22 @@ for said in json.loads(sys.argv[1]):
     os.environ["NVML_STUB"] = said
     gpus = gpus or Gpus()
     print(json.dumps([[s.name, s.labels, s.value] for m in gpu_gauges(gpus.look()) for s in m.samples]))
+"""
+
+HANGS = """
+import os, time
+from appliance import gpu
+gpu.LOOK_S = 0.01
+os.environ["NVML_STUB"] = "well"
+gpus = gpu.Gpus()
+gpus.start()
+while not gpus.told(time.monotonic()):
+    time.sleep(0.01)
+os.environ["NVML_STUB"] = "hangs"
+time.sleep(0.5)
+asked_at = time.monotonic()
+seen = [len(gpus.told(asked_at + later)) for later in (0, gpu.OLD_S + 1)]
+print(seen, time.monotonic() - asked_at < 0.1, gpus.is_alive())
 """
 
 
@@ -76,3 +96,42 @@ def test_without_a_driver_nothing_is_told(tmp_path: Path, library: bytes) -> Non
 def test_without_nvidia_ml_py_nothing_is_told(tmp_path: Path) -> None:
     (tmp_path / "pynvml.py").write_text("raise ImportError('not installed')\n")
     assert looks({**with_two_gpus(tmp_path), "PYTHONPATH": str(tmp_path)}, "well") == [{}]
+
+
+def test_a_driver_that_hangs_is_not_waited_for_and_what_it_told_grows_old(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS],
+        env={**os.environ, **with_two_gpus(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "[2, 0] True True\n"
+
+
+@pytest.mark.slow
+def test_page_and_metrics_answer_although_the_driver_hangs(tmp_path: Path) -> None:
+    appliance = Appliance(tmp_path)
+    with appliance.launched({**with_two_gpus(tmp_path), "NVML_STUB": "hangs"}):
+        appliance.wait_until_ready()
+        answer = httpx.get(f"{appliance.url}/metrics", timeout=5)
+        assert answer.status_code == 200
+        assert "scanlight_gpu_memory_bytes" in answer.text
+        assert "scanlight_gpu_memory_bytes{" not in answer.text
+        assert appliance.stop() == 0
+
+
+@pytest.mark.slow
+def test_a_daemon_tells_of_its_gpus_and_dies_of_what_nobody_thought_of(tmp_path: Path) -> None:
+    appliance = Appliance(tmp_path)
+    with appliance.launched({**with_two_gpus(tmp_path), "NVML_STUB": "well"}):
+        appliance.wait_until_ready()
+        appliance.wait(
+            "the GPUs are told", lambda: "gpu_memory_bytes{" in httpx.get(f"{appliance.url}/metrics").text, 20
+        )
+        assert appliance.stop() == 0
+    (tmp_path / "pynvml.py").write_text("raise RuntimeError('who would have thought')\n")
+    with appliance.launched({"PYTHONPATH": str(tmp_path)}):
+        assert appliance.process is not None
+        assert appliance.process.wait(60) == CRASHED
