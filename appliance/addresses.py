@@ -25,3 +25,19 @@ def is_wildcard(host: str) -> bool:
         return ip_address(host).is_unspecified
     except ValueError:
         return False
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether only one of them can be listened on: one port, of one address or of all and one of them."""
+    (host, port), (other_host, other_port) = split(one), split(other)
+    # The page's sockets of IPv6 take no IPv4, and names are looked up as IPv4.
+    if port != other_port or port == 0 or (":" in host) != (":" in other_host):
+        return False
+    return _plain(host) == _plain(other_host) or is_wildcard(host) or is_wildcard(other_host)
+
+
+def _plain(host: str) -> str:
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return "127.0.0.1" if host == "localhost" else host

@@ -15,9 +15,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from appliance import config_text
-from appliance.addresses import is_loopback, split
+from appliance.addresses import is_loopback, overlap, split
 from appliance.config_problems import Wrong, expected, nearest, problems
 from appliance.intake.completeness import Pace
+from appliance.intake.folder import real_path
 from appliance.reasons import MOVABLE, Outcome, Reason
 
 DEFAULT_CONFIG = Path("/etc/scanlight.yaml")
@@ -204,14 +205,19 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        wrong = [*self._lies_in_the_export_folder(), *self._is_open_to_others()]
+        wrong = [
+            *self._lies_in_the_export_folder(),
+            *self._is_open_to_others(),
+            *self._listens_twice(),
+        ]
         if wrong:
             raise Wrong(wrong)
         return self
 
     def _lies_in_the_export_folder(self) -> Iterator[tuple[str, str]]:
+        export_folder = real_path(self.export_folder)
         for name, folder in (("state_folder", self.state_folder), ("results_folder", self.results)):
-            if folder == self.export_folder or self.export_folder in folder.parents:
+            if real_path(folder).is_relative_to(export_folder):
                 yield name, "must not lie in export_folder, which is only ever read"
                 if self.results_folder is None:
                     break
@@ -229,6 +235,15 @@ class Config(_Section):
             )
         if self.proxy is not None:
             yield "proxy", "needs listen on 127.0.0.1: otherwise anybody could give a name"
+
+    def _listens_twice(self) -> Iterator[tuple[str, str]]:
+        one, other = self.listen, self.metrics_listen
+        if other is not None and one != other and overlap(one, other):
+            yield (
+                "metrics_listen",
+                f"takes the port of listen, found {other!r} beside {one!r}: choose another port, or leave it"
+                " out for metrics with the page",
+            )
 
     @property
     def results(self) -> Path:
@@ -256,11 +271,20 @@ def state_folder(path: Path) -> Path:
         return load(path).state_folder
     except ConfigError:
         with contextlib.suppress(OSError, UnicodeDecodeError, config_text.NotYaml):
-            values = config_text.read(path.read_text(encoding="utf-8")).values
+            values = _whole(path.read_text(encoding="utf-8"))
             named = values.get("state_folder") if isinstance(values, dict) else None
             if isinstance(named, str) and Path(named).is_absolute():
                 return Path(named)
         raise
+
+
+def _whole(text: str) -> object:
+    """What a text says of the state folder, and of all else where it is YAML as a whole. Raises NotYaml."""
+    try:
+        return config_text.read(text).values
+    except config_text.NotYaml:
+        lines = [line for line in text.splitlines() if line.startswith("state_folder:")]
+        return config_text.read("\n".join(lines)).values if len(lines) == 1 else None
 
 
 def parse(text: str, name: str) -> Config:

@@ -1,11 +1,16 @@
 import random
 import re
+import socket
+from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 
 import pytest
 from command import scanlight
 
+from appliance.addresses import overlap, split
 from appliance.config import EXAMPLE, ConfigError, load, parse, state_folder
+from appliance.web.server import WebError, tcp
 
 ROOT = Path(__file__).parent / "config" / "wrong"
 WRONG = sorted(ROOT.glob("*.yaml"))
@@ -95,10 +100,59 @@ def test_the_state_folder_is_known_whatever_else_is_wrong(tmp_path: Path) -> Non
     file = tmp_path / "site.yaml"
     file.write_text("state_folder: /var/lib/scanlight\nworkers: none\n")
     assert state_folder(file) == Path("/var/lib/scanlight")
-    for text in ("state_folder: here\n", "state_folder: 7\n", "- 1\n", "a: [\n", ""):
+    for broken in ("listen: [\n", "\tworkers: 1\n", "reasons: {a: *\n"):
+        file.write_text(f"state_folder: /var/lib/scanlight  # on a local disk\n{broken}")
+        assert state_folder(file) == Path("/var/lib/scanlight")
+    for text in (
+        "state_folder: here\n",
+        "state_folder: 7\n",
+        "- 1\n",
+        "a: [\n",
+        "",
+        "state_folder: [\n",
+        "a: [\n  state_folder: /inner\n",
+        "state_folder: /one\nstate_folder: /other\na: [\n",
+    ):
         file.write_text(text)
         with pytest.raises(ConfigError):
             state_folder(file)
+
+
+@pytest.mark.parametrize("setting", ["state_folder", "results_folder"])
+def test_no_link_leads_what_is_written_into_the_export_folder(setting: str, tmp_path: Path) -> None:
+    export = tmp_path / "export"
+    export.mkdir()
+    (tmp_path / "link").symlink_to(export)
+    (tmp_path / "loop").symlink_to("loop")
+    folders = {
+        "export_folder": export,
+        "state_folder": tmp_path / "state",
+        "results_folder": tmp_path / "loop" / "results",
+    }
+    parse("".join(f"{name}: {folder}\n" for name, folder in folders.items()), "site.yaml")
+    inside = {**folders, setting: tmp_path / "link" / "inner" / "most"}
+    turned = {**inside, "export_folder": tmp_path / "link", setting: export / "inner"}
+    for wrong in (inside, turned):
+        (problem,) = problems("".join(f"{name}: {folder}\n" for name, folder in wrong.items()))
+        assert problem.endswith(f"{setting}: must not lie in export_folder, which is only ever read.")
+
+
+def test_addresses_overlap_where_only_one_can_be_listened_on() -> None:
+    hosts = ("127.0.0.1", "127.0.0.2", "0.0.0.0", "localhost", "[::1]", "[0::1]", "[::]")
+    if not socket.has_ipv6:
+        hosts = hosts[:4]
+    for one, other in product(hosts, hosts):
+        with ExitStack() as opened:
+            first = opened.enter_context(tcp(*split(f"{one}:0")))
+            port = first.getsockname()[1]
+            try:
+                opened.enter_context(tcp(*split(f"{other}:{port}")))
+                taken = False
+            except WebError:
+                taken = True
+        assert overlap(f"{one}:{port}", f"{other}:{port}") is taken, (one, other)
+        assert not overlap(f"{one}:{port}", f"{other}:{port + 1}")
+    assert not overlap("127.0.0.1:0", "0.0.0.0:0")
 
 
 SCRAPS = (

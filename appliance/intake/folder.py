@@ -70,6 +70,15 @@ def mount_of(folder: Path, mountinfo: Path = MOUNTINFO) -> Mount:
     return mount if mount.is_network else _innermost(os.path.realpath(folder), mounts)
 
 
+def real_path(folder: Path, mountinfo: Path = MOUNTINFO) -> Path:
+    """A path without `..` and links, whether it exists or not; a share, which may hang, is not asked."""
+    plain = os.path.normpath(folder)
+    with contextlib.suppress(OSError, FolderDown):
+        if not _innermost(plain, _mounts(mountinfo)).is_network:
+            return Path(os.path.realpath(folder))
+    return Path(plain)
+
+
 def _innermost(path: str, mounts: list[Mount]) -> Mount:
     over = [one for one in mounts if path == one.point or path.startswith(one.point.rstrip("/") + "/")]
     if not over:

@@ -22,6 +22,20 @@ def mountinfo(tmp_path: Path) -> Path:
     return path
 
 
+def test_links_are_followed_but_on_a_share(tmp_path: Path) -> None:
+    local, share = tmp_path / "local", tmp_path / "share"
+    for place in (local, share):
+        (place / "real").mkdir(parents=True)
+        (place / "link").symlink_to("real")
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        f"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n70 22 0:50 / {share} rw - nfs4 filer:/export rw\n"
+    )
+    assert folder.real_path(local / "link" / "none" / ".." / "other", mounts) == local / "real" / "other"
+    assert folder.real_path(share / "none" / ".." / "link", mounts) == share / "link"
+    assert folder.real_path(local / "none" / ".." / "link", tmp_path / "missing") == local / "link"
+
+
 def test_the_innermost_mount_is_found_with_escaped_names(mountinfo: Path) -> None:
     mount = folder.mount_of(Path("/srv/ct export/room1"), mountinfo)
     assert mount == folder.Mount("/srv/ct export", "pacs:/export", "nfs4", "/")
