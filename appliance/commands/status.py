@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
@@ -12,7 +13,7 @@ import typer
 
 from appliance import control
 from appliance.commands.journal import USAGE, ConfigOption, StateOption, state_folder
-from appliance.config import DEFAULT_CONFIG
+from appliance.config import DEFAULT_CONFIG, ConfigError, load
 from appliance.light import FAULTS, State
 
 EXIT: Final = MappingProxyType(
@@ -34,6 +35,8 @@ def status(
     14 without a daemon.
     """
     folder = state_folder(config, state)
+    if state is None:
+        _tell_mistakes(config)
     try:
         body = control.status(folder.control)
     except control.Silent:
@@ -50,6 +53,14 @@ def status(
         raise typer.Exit(NO_DAEMON) from None
     typer.echo(json.dumps(body, ensure_ascii=False) if as_json else "\n".join(lines(body)))
     raise typer.Exit(exit_code(body))
+
+
+def _tell_mistakes(config: Path) -> None:
+    """A daemon that runs goes on by the configuration before, and would not start with this one."""
+    try:
+        load(config)
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
 
 
 def exit_code(body: Mapping[str, Any]) -> int:

@@ -132,6 +132,22 @@ def test_without_a_daemon_there_is_no_signal(tmp_path: Path) -> None:
         assert done.stderr == f"NO SIGNAL: no daemon runs with {folder}.\n"
 
 
+def test_what_is_wrong_with_the_configuration_hides_no_daemon(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text(f"state_folder: {tmp_path}\nlisten: [\n")
+    with serving(tmp_path, FACTS[State.SUSPECT]):
+        done = scanlight("status", "--config", file)
+        assert done.returncode == 11
+        assert done.stdout.startswith("SUSPECT since ")
+        assert done.stderr.startswith(f"{file}, line 3: not valid YAML: ")
+        named = scanlight("status", "--config", file, "--state", tmp_path)
+        assert (named.returncode, named.stderr) == (11, "")
+        file.write_text("listen: [\n")
+        unknown = scanlight("status", "--config", file)
+        assert (unknown.returncode, unknown.stdout) == (2, "")
+        assert unknown.stderr.startswith(f"{file}, line 2: not valid YAML: ")
+
+
 @pytest.mark.parametrize(
     "answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", b"nonsense\r\n\r\n"]
 )
