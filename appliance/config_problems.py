@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -20,6 +21,8 @@ from appliance.config_text import Location, Text
 
 LONGEST = 60
 """So many characters of a text are repeated."""
+
+HIDDEN = "something that is not shown here"
 
 _SECRET_NAME = re.compile(r"token|secret|pass|credential|auth|bearer|key|pin$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[\w+=~-]{20,}", re.ASCII)
@@ -176,10 +179,33 @@ def _shown(value: object, location: Location) -> str:
         case float() if not math.isfinite(value):
             return f".{value}"
     text = str(value)
-    if any(map(_SECRET_NAME.search, location)) or _SECRET_TEXT.search(text):
-        return "something that is not shown here"
+    if _may_be_secret(text, location):
+        return HIDDEN
     text = text if len(text) <= LONGEST else text[:LONGEST] + "…"
     return repr(text) if isinstance(value, str) else text
+
+
+def without_secrets(command: Sequence[str]) -> list[str]:
+    """A command as it may be shown: without arguments that smell of a secret, or whose option does."""
+    program, *arguments = command
+    return [
+        program,
+        *(
+            HIDDEN if _may_be_secret(argument, (_option(before, argument),)) else argument
+            for before, argument in pairwise(("", *arguments))
+        ),
+    ]
+
+
+def _option(before: str, argument: str) -> str:
+    """What an argument is the value of: `--name value`, `--name=value`, `name=value`."""
+    if "=" in argument:
+        return argument.partition("=")[0]
+    return before if before.startswith("-") and "=" not in before else ""
+
+
+def _may_be_secret(text: str, location: Location) -> bool:
+    return any(map(_SECRET_NAME.search, location)) or _SECRET_TEXT.search(text) is not None
 
 
 def _section(model: type[BaseModel], location: Location) -> type[BaseModel]:

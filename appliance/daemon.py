@@ -24,12 +24,14 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from appliance import logs
 from appliance.addresses import split
 from appliance.audit import AuditLog, difference, missing
 from appliance.clock import utc_now
 from appliance.config import Config, ConfigError
+from appliance.config_problems import without_secrets
 from appliance.control import Command, MarkStudy, Retry
 from appliance.delivery.courier import Courier, DeliveriesOpen
 from appliance.facts import Board, Facts, ModelFacts, Reloaded
@@ -296,14 +298,18 @@ class Daemon:
     def _note_start(self) -> None:
         """What is another than at the last start goes into the audit log."""
         now = {
-            "configuration": _as_json(self._config),
+            "configuration": _as_json(self._config.model_dump(mode="json")),
             "model": f"{self._model.spec.name} {self._model.spec.version} {self._model.digest}",
             "version": version("scanlight"),
         }
-        before = {key: self._journal.meta(key) for key in now}
         for key, value in now.items():
-            if value != before[key]:
-                self._journal.note_audit(f"{key}_changed", changed=difference(before[key], value))
+            before = kept = self._journal.meta(key)
+            if key == "configuration" and kept is not None:
+                # A version that hid no secrets may have kept it.
+                before = _as_json(json.loads(kept))
+            if value != before:
+                self._journal.note_audit(f"{key}_changed", changed=difference(before, value))
+            if value != kept:
                 self._journal.set_meta(key, value)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -414,7 +420,7 @@ class Daemon:
         self._service.reloaded()
 
     def _note_configuration(self, new: Config) -> None:
-        before, now = _as_json(self._config), _as_json(new)
+        before, now = (_as_json(one.model_dump(mode="json")) for one in (self._config, new))
         if now != before:
             self._journal.note_audit("configuration_changed", changed=difference(before, now))
             self._journal.set_meta("configuration", now)
@@ -655,8 +661,12 @@ def _rules(config: Config, spec: ModelSpec) -> Rules:
     )
 
 
-def _as_json(config: Config) -> str:
-    return json.dumps(config.model_dump(mode="json"), sort_keys=True)
+def _as_json(settings: dict[str, Any]) -> str:
+    """A configuration as the journal and the audit log have it."""
+    lamp = settings.get("lamp")
+    if lamp is not None:
+        lamp = {**lamp, "command": without_secrets(lamp["command"])}
+    return json.dumps({**settings, "lamp": lamp}, sort_keys=True)
 
 
 def _polls(config: Config) -> bool:

@@ -14,6 +14,8 @@ import yaml
 from daemon.harness import Appliance
 
 from appliance.config import Config, parse
+from appliance.config_problems import HIDDEN, without_secrets
+from appliance.journal import Journal
 from appliance.reload import AT_THE_START, compare
 from tools.phantom import Chest, Export, make_chest, write_series
 
@@ -179,6 +181,47 @@ def test_a_daemon_takes_what_it_can_and_keeps_all_where_there_is_a_mistake(
         changed = [one for one in audit if one["event"] == "configuration_changed"]
         assert changed[1]["changed"]["operating_point"][1] == strict
         assert [one["mistakes"] for one in audit if one["event"] == "configuration_refused"] == [3]
+
+
+def test_of_a_command_only_what_smells_of_no_secret_is_shown() -> None:
+    told = ["/usr/local/bin/a-lamp-with-a-long-name-2", "-v", "--room=3", "--colour", "dim"]
+    assert without_secrets(told) == told
+    for secret in ("--token=a", "http://192.0.2.7/api/83b7780291a6ceffbe0be049104df/lights"):
+        assert without_secrets(["/bin/true", secret, "dim"]) == ["/bin/true", HIDDEN, "dim"]
+    hidden = without_secrets(["/bin/true", "--api-key", "b", "dim"])
+    assert hidden == ["/bin/true", "--api-key", HIDDEN, "dim"] == without_secrets(hidden)
+
+
+@pytest.mark.slow
+def test_a_secret_in_the_command_of_a_lamp_is_kept_and_told_nowhere(tmp_path: Path) -> None:
+    bridge = ["/bin/true", "--token", "hunter2", "http://192.0.2.7/api/83b7780291a6ceffbe0be049104df/lights"]
+    secrets = (b"hunter2", b"83b77802", b"swordfish")
+    site = Appliance(tmp_path, lamp={"command": bridge})
+    with site.launched():
+        site.wait_until_ready()
+        assert hang_up(site, lamp={"command": [*bridge, "--password=swordfish"]})["applied"] == ["lamp"]
+        assert site.stop() == 0
+    for file in (site.log, *filter(Path.is_file, site.state.rglob("*"))):
+        assert not any(secret in file.read_bytes() for secret in secrets), file
+    first, second = lamps(site)
+    assert first[1]["command"] == ["/bin/true", "--token", HIDDEN, HIDDEN]
+    assert second[1]["command"] == ["/bin/true", "--token", HIDDEN, HIDDEN, HIDDEN]
+    # As a version left it that hid none.
+    journal = Journal(site.state / "journal.db")
+    kept = json.loads(journal.meta("configuration") or "")
+    kept["lamp"]["command"] = [*bridge, "--password=swordfish"]
+    journal.set_meta("configuration", json.dumps(kept, sort_keys=True))
+    journal.close()
+    with site.launched():
+        site.wait_until_ready()
+        assert site.stop() == 0
+    assert lamps(site) == [first, second]
+
+
+def lamps(site: Appliance) -> list[Any]:
+    """What the audit log has of the lamp, before and after each change."""
+    audit = [json.loads(line) for line in (site.state / "audit.log").read_text().splitlines()]
+    return [one["changed"]["lamp"] for one in audit if one["event"] == "configuration_changed"]
 
 
 def test_the_page_on_installing_names_what_waits_for_a_start() -> None:
