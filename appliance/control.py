@@ -46,7 +46,20 @@ class MarkStudy:
     done: Future[int] = field(default_factory=Future)
 
 
-Command = Retry | MarkStudy
+@dataclass(frozen=True, slots=True, eq=False)
+class MarkFiles:
+    """Somebody has seen the files that belong to no series, up to the finding with the id `upto`.
+
+    `done` ends with how many findings it changed.
+    """
+
+    name: str
+    upto: int | None = None
+    done: Future[int] = field(default_factory=Future)
+    action: Mark = Mark.SEEN
+
+
+Command = Retry | MarkStudy | MarkFiles
 
 
 class NoDaemon(Exception):

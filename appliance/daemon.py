@@ -32,7 +32,7 @@ from appliance.audit import AuditLog, difference, missing
 from appliance.clock import utc_now
 from appliance.config import Config, ConfigError
 from appliance.config_problems import without_secrets
-from appliance.control import Command, MarkStudy, Retry
+from appliance.control import Command, MarkFiles, MarkStudy, Retry
 from appliance.delivery.courier import Courier, DeliveriesOpen
 from appliance.facts import Board, Facts, ModelFacts, Reloaded
 from appliance.faults import reach
@@ -466,8 +466,10 @@ class Daemon:
                     self._keeper.doubt()
             case Retry():
                 self._retry(message)
-            case MarkStudy():
-                self._mark(message)
+            case MarkStudy(study, action, name, upto):
+                self._marked(message, self._journal.mark(study, action, name, upto))
+            case MarkFiles(name, upto):
+                self._marked(message, self._journal.mark_files(name, upto))
             case ThreadDied():
                 logs.crash("thread_died", message.error, thread=message.name)
                 raise message.error
@@ -477,9 +479,8 @@ class Daemon:
         logs.event("retry_asked", series=again)
         asked.done.set_result(again)
 
-    def _mark(self, asked: MarkStudy) -> None:
-        changed = self._journal.mark(asked.study, asked.action, asked.name, asked.upto)
-        logs.event("study_marked", action=asked.action, findings=changed)
+    def _marked(self, asked: MarkStudy | MarkFiles, changed: int) -> None:
+        logs.event("marked", action=asked.action, findings=changed)
         self._recount()
         asked.done.set_result(changed)
 

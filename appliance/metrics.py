@@ -219,7 +219,7 @@ def gauges(facts: Facts) -> Iterator[Metric]:
     yield _gauge("unacknowledged", "Suspect studies that nobody has acknowledged.", facts.suspect)
     yield _gauges(
         "unseen",
-        "Series that were not analysed or failed and that nobody has marked as seen.",
+        "Studies with a series that was not analysed or failed and that nobody has marked as seen.",
         "outcome",
         {Outcome.NOT_ANALYSED: facts.not_analysed, Outcome.FAILED: facts.failed},
     )

@@ -58,10 +58,12 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a reason means: its default outcome, its sentence, and whether a site may move it in YAML."""
+    """What a reason means: its default outcome, its sentence, what people can do about it (nothing about what
+    is skipped), and whether a site may move it in YAML."""
 
     outcome: Outcome
     sentence: str
+    remedy: str = ""
     movable: bool = False
 
 
@@ -78,34 +80,91 @@ RULES: dict[Reason, Rule] = {
     Reason.TOO_THICK: Rule(_SKIPPED, "slices thicker or further apart than 5 mm", movable=True),
     Reason.TOO_FEW_SLICES: Rule(_SKIPPED, "too few slices for a chest", movable=True),
     Reason.BEFORE_INSTALLATION: Rule(_SKIPPED, "already in the folder before Scanlight was installed"),
-    Reason.MISSING_SLICE: Rule(_NOT_ANALYSED, "a slice is missing inside the series"),
-    Reason.UNEVEN_SPACING: Rule(_NOT_ANALYSED, "the distances between slices differ"),
-    Reason.MIXED_ORIENTATION: Rule(_NOT_ANALYSED, "the slices have different orientations"),
-    Reason.MIXED_SIZE: Rule(_NOT_ANALYSED, "the slices differ in matrix size or pixel spacing"),
-    Reason.MIXED_PATIENT: Rule(_NOT_ANALYSED, "the slices carry more than one patient or study"),
+    Reason.MISSING_SLICE: Rule(
+        _NOT_ANALYSED, "a slice is missing inside the series", "export the series again"
+    ),
+    Reason.UNEVEN_SPACING: Rule(
+        _NOT_ANALYSED, "the distances between slices differ", "reconstruct it with even spacing"
+    ),
+    Reason.MIXED_ORIENTATION: Rule(
+        _NOT_ANALYSED, "the slices have different orientations", "export one orientation a series"
+    ),
+    Reason.MIXED_SIZE: Rule(
+        _NOT_ANALYSED, "the slices differ in matrix size or pixel spacing", "export them as two series"
+    ),
+    Reason.MIXED_PATIENT: Rule(
+        _NOT_ANALYSED,
+        "the slices carry more than one patient or study",
+        "tell IT that the exporter mixes studies",
+    ),
     Reason.DUPLICATE_POSITION: Rule(
-        _NOT_ANALYSED, "two different slices at one position, or under one SOP Instance UID"
+        _NOT_ANALYSED,
+        "two different slices at one position, or under one SOP Instance UID",
+        "export the series again",
     ),
-    Reason.MORE_THAN_ONE_STACK: Rule(_NOT_ANALYSED, "the series holds more than one volume"),
+    Reason.MORE_THAN_ONE_STACK: Rule(
+        _NOT_ANALYSED,
+        "the series holds more than one volume",
+        "export each acquisition as a series of its own",
+    ),
     Reason.GANTRY_TILT: Rule(
-        _NOT_ANALYSED, "the gantry was tilted, so that the slices are sheared", movable=True
+        _NOT_ANALYSED,
+        "the gantry was tilted, so that the slices are sheared",
+        "reconstruct it without tilt",
+        movable=True,
     ),
-    Reason.MISSING_RESCALE: Rule(_NOT_ANALYSED, "no rescale slope and intercept, so no Hounsfield units"),
+    Reason.MISSING_RESCALE: Rule(
+        _NOT_ANALYSED, "no rescale slope and intercept, so no Hounsfield units", "export the original images"
+    ),
     Reason.UNSUPPORTED_SYNTAX: Rule(
-        _NOT_ANALYSED, "a transfer syntax or pixel format that cannot be decoded"
+        _NOT_ANALYSED,
+        "a transfer syntax or pixel format that cannot be decoded",
+        "have IT set the export to Explicit VR or JPEG Lossless",
     ),
-    Reason.DAMAGED_PIXELS: Rule(_NOT_ANALYSED, "the pixel data is truncated or damaged"),
-    Reason.EXCEEDS_GRID: Rule(_NOT_ANALYSED, "the lungs are larger than the model's grid"),
-    Reason.INCOMPLETE_LUNG: Rule(_NOT_ANALYSED, "the lung is cut off at an end of the series", movable=True),
-    Reason.OUTSIDE_INTENDED_USE: Rule(_NOT_ANALYSED, "outside of what the model is meant for", movable=True),
-    Reason.UNREADABLE: Rule(_FAILED, "the file cannot be read as DICOM"),
-    Reason.WORKER_CRASHED: Rule(_FAILED, "reading the file crashed the worker process"),
-    Reason.WORKER_TIMEOUT: Rule(_FAILED, "reading the file took too long"),
-    Reason.WORKER_MEMORY: Rule(_FAILED, "reading the file took too much memory"),
-    Reason.ENGINE_ERROR: Rule(_FAILED, "the engine failed on this volume"),
-    Reason.FILES_GONE: Rule(_FAILED, "files vanished before they were read"),
-    Reason.CHANGED_WHILE_READING: Rule(_FAILED, "a file changed while it was read"),
-    Reason.INTERNAL_ERROR: Rule(_FAILED, "an error inside Scanlight"),
+    Reason.DAMAGED_PIXELS: Rule(
+        _NOT_ANALYSED, "the pixel data is truncated or damaged", "export the series again"
+    ),
+    Reason.EXCEEDS_GRID: Rule(
+        _NOT_ANALYSED, "the lungs are larger than the model's grid", "there is nothing to export again"
+    ),
+    Reason.INCOMPLETE_LUNG: Rule(
+        _NOT_ANALYSED,
+        "the lung is cut off at an end of the series",
+        "export the rest of it, where there is more",
+        movable=True,
+    ),
+    Reason.OUTSIDE_INTENDED_USE: Rule(
+        _NOT_ANALYSED,
+        "outside of what the model is meant for",
+        "there is nothing to export again",
+        movable=True,
+    ),
+    Reason.UNREADABLE: Rule(_FAILED, "the file cannot be read as DICOM", "export it again"),
+    Reason.WORKER_CRASHED: Rule(
+        _FAILED,
+        "reading the file crashed the worker process",
+        "it is tried again by itself; if that does not help, export it again",
+    ),
+    Reason.WORKER_TIMEOUT: Rule(
+        _FAILED,
+        "reading the file took too long",
+        "it is tried again by itself; if that does not help, export it again",
+    ),
+    Reason.WORKER_MEMORY: Rule(
+        _FAILED,
+        "reading the file took too much memory",
+        "it is tried again by itself; if that does not help, export it again",
+    ),
+    Reason.ENGINE_ERROR: Rule(
+        _FAILED,
+        "the engine failed on this volume",
+        "it is tried again by itself; if that does not help, tell IT",
+    ),
+    Reason.FILES_GONE: Rule(_FAILED, "files vanished before they were read", "export the series again"),
+    Reason.CHANGED_WHILE_READING: Rule(
+        _FAILED, "a file changed while it was read", "read it again when it is whole"
+    ),
+    Reason.INTERNAL_ERROR: Rule(_FAILED, "an error inside Scanlight", "tell IT"),
 }
 
 MOVABLE = frozenset(reason for reason, rule in RULES.items() if rule.movable)

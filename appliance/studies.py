@@ -82,6 +82,21 @@ class Study:
         return next((outcome for outcome in _WEIGHT if outcome in found), None)
 
     @property
+    def kinds(self) -> set[Outcome]:
+        """The outcomes that people would look for it under: what it is shown as, and what was not read."""
+        if self.outcome is None:
+            return set()
+        found = {one.findings[-1].outcome for one in self.series if one.findings}
+        shown = Outcome.FLAGGED if self.flagged_ever else self.outcome
+        return {shown, *(found & {Outcome.NOT_ANALYSED, Outcome.FAILED})}
+
+    @property
+    def unseen(self) -> list[FindingRow]:
+        """What was not analysed or failed and nobody has marked as seen."""
+        rows = (row for one in self.series for row in one.findings if row.attention)
+        return [row for row in rows if row.outcome is not Outcome.FLAGGED]
+
+    @property
     def flagged_ever(self) -> bool:
         return any(row.outcome is Outcome.FLAGGED for one in self.series for row in one.findings)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -154,7 +153,8 @@ class JournalReader:
 
         What names no scanner, such as a damaged file, is everybody's.
         """
-        began, series = dict[int, int](), Counter[str]()
+        began = dict[int, int]()
+        unseen: dict[str, set[int]] = {Outcome.NOT_ANALYSED: set(), Outcome.FAILED: set()}
         for finding, outcome, study in self._db.execute(
             "SELECT f.id, outcome, study_id FROM finding f JOIN series s ON s.id = f.series_id"
             " WHERE attention AND (?1 IS NULL OR station IN (?1, ''))",
@@ -163,11 +163,11 @@ class JournalReader:
             if outcome == Outcome.FLAGGED:
                 began[study] = min(finding, began.get(study, finding))
             else:
-                series[outcome] += 1
+                unseen[outcome].add(study)
         return {
             "suspect": len(began),
-            "not_analysed": series[Outcome.NOT_ANALYSED],
-            "failed": series[Outcome.FAILED],
+            "not_analysed": len(unseen[Outcome.NOT_ANALYSED]),
+            "failed": len(unseen[Outcome.FAILED]),
             "newest_alarm": max(began.values(), default=0),
         }
 

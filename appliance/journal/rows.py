@@ -106,12 +106,14 @@ class SeriesRow:
 
 
 class Mark(StrEnum):
-    """What people do about a study. The latter two undo the former."""
+    """What people do about a study. Taking back undoes acknowledging, and not having seen undoes that."""
 
     ACKNOWLEDGED = "acknowledged"
     SEEN = "seen"
     TAKEN_BACK = "taken_back"
     UNSEEN = "unseen"
+    RETRIED = "retried"
+    """Somebody asked to have it read once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +177,10 @@ class Delivery:
 class Counts:
     """Rows by where they stand, and what nobody has looked at.
 
-    `suspect` counts studies, `not_analysed` and `failed` series. A study stays suspect when a later revision
-    no longer flags: a flag is never withdrawn in silence. Of the findings by which each suspect study became
-    one, `newest_alarm` is the id of the newest, 0 without any; `oldest_alarm_at` is when the first flag that
-    waits was recorded.
+    `suspect`, `not_analysed` and `failed` count studies, one perhaps in each. A study stays suspect when a
+    later revision no longer flags: a flag is never withdrawn in silence. Of the findings by which each
+    suspect study became one, `newest_alarm` is the id of the newest, 0 without any; `oldest_alarm_at` is when
+    the first flag that waits was recorded.
     """
 
     series: int

@@ -276,28 +276,17 @@ class Journal:
         how many it changed; without any, nothing is written.
         """
 
+        return self._write(lambda db: _mark(db, study, action, name, upto))
+
+    def mark_files(self, name: str, upto: int | None = None) -> int:
+        """Somebody has seen all the files that belong to no series; as `mark` does for each of them."""
+        query = (
+            "SELECT DISTINCT s.study_id FROM finding f JOIN series s ON s.id = f.series_id"
+            " WHERE f.attention AND s.study_uid IS NULL"
+        )
+
         def change(db: sqlite3.Connection) -> int:
-            at = utc_now()
-            mark_id = db.execute(
-                "INSERT INTO mark (at, action, study_id, name) VALUES (?, ?, ?, ?)", (at, action, study, name)
-            ).lastrowid
-            if action in _UNDOES:
-                changed = db.execute(_UNDO, {"study": study, "action": _UNDOES[action]}).fetchall()
-            else:
-                values = {
-                    "study": study,
-                    "mark": mark_id,
-                    "upto": upto,
-                    "flagged": action is Mark.ACKNOWLEDGED,
-                }
-                changed = db.execute(_COVER, values).fetchall()
-            if changed:
-                study_uid = db.execute("SELECT study_uid FROM series WHERE id = ?", (study,)).fetchone()[0]
-                keys = sorted(row[0] for row in changed)
-                _note(db, action, at=at, study=study_uid, name=name, findings=keys)
-            else:
-                db.execute("DELETE FROM mark WHERE id = ?", (mark_id,))
-            return len(changed)
+            return sum(_mark(db, row[0], Mark.SEEN, name, upto) for row in db.execute(query).fetchall())
 
         return self._write(change)
 
@@ -484,7 +473,7 @@ class Journal:
     def try_again(self, subjects: Sequence[str], at: str, *, asked_by: str | None = None) -> int:
         """Have these series that ended read once more, from the time `at` on; how many there are.
 
-        That somebody asked for it is kept in the audit log.
+        That somebody asked for it is kept with the study, and in the audit log.
         """
 
         def mark(db: sqlite3.Connection) -> int:
@@ -495,8 +484,12 @@ class Journal:
                 for subject in subjects
             ]
             if asked_by is not None and any(changed):
-                named = [file_stem(one) for one, count in zip(subjects, changed, strict=True) if count]
-                _note(db, "retry_asked", at=at, name=asked_by, series=named)
+                again = [one for one, count in zip(subjects, changed, strict=True) if count]
+                _note(db, "retry_asked", at=at, name=asked_by, series=[file_stem(one) for one in again])
+                db.executemany(
+                    "INSERT INTO mark (at, action, study_id, name) VALUES (?, ?, ?, ?)",
+                    [(at, Mark.RETRIED, study, asked_by) for study in _studies_of(db, again)],
+                )
             return sum(changed)
 
         return self._write(mark)
@@ -561,6 +554,31 @@ class Journal:
 
     def _execute(self, statement: str, *values: object) -> None:
         self._write(lambda db: db.execute(statement, values))
+
+
+def _mark(db: sqlite3.Connection, study: int, action: Mark, name: str, upto: int | None) -> int:
+    at = utc_now()
+    mark_id = db.execute(
+        "INSERT INTO mark (at, action, study_id, name) VALUES (?, ?, ?, ?)", (at, action, study, name)
+    ).lastrowid
+    if action in _UNDOES:
+        changed = db.execute(_UNDO, {"study": study, "action": _UNDOES[action]}).fetchall()
+    else:
+        values = {"study": study, "mark": mark_id, "upto": upto, "flagged": action is Mark.ACKNOWLEDGED}
+        changed = db.execute(_COVER, values).fetchall()
+    if changed:
+        study_uid = db.execute("SELECT study_uid FROM series WHERE id = ?", (study,)).fetchone()[0]
+        keys = sorted(row[0] for row in changed)
+        _note(db, action, at=at, study=study_uid, name=name, findings=keys)
+    else:
+        db.execute("DELETE FROM mark WHERE id = ?", (mark_id,))
+    return len(changed)
+
+
+def _studies_of(db: sqlite3.Connection, subjects: Iterable[str]) -> list[int]:
+    """The studies of these series, each once."""
+    query = "SELECT study_id FROM series WHERE subject = ?"
+    return sorted({row[0] for subject in subjects for row in db.execute(query, (subject,))})
 
 
 def _note(db: sqlite3.Connection, event: str, **what: object) -> None:

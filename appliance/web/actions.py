@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from appliance.control import Command, MarkStudy, Retry
+from appliance.control import Command, MarkFiles, MarkStudy, Retry
 from appliance.journal import Mark, StudySeriesRow
 from appliance.reasons import Reason
 from appliance.web.access import person
@@ -72,7 +72,16 @@ def routes(journal: LazyJournal, command: Callable[[Command], None]) -> list[Rou
             raise Refusal(409, "Nothing of it is to be read again: it is being read, or is left alone.")
         return JSONResponse({"series": read_again})
 
+    async def files_seen(request: Request) -> Response:
+        """`name`: who; `upto`: the newest finding that they have seen, by default all that there are."""
+        asked = await body(request)
+        changed = await _done(command, MarkFiles(_name(request, asked), _upto(asked)))
+        if not changed:
+            raise Refusal(409, "No file that belongs to no series waits to be seen.")
+        return JSONResponse({"findings": changed})
+
     return [
+        Route("/api/files/seen", files_seen, methods=["POST"]),
         *(
             Route(f"/api/studies/{{study}}/{path}", marks(action), methods=["POST"])
             for path, action in _MARKS.items()

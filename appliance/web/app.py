@@ -16,6 +16,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -153,7 +154,7 @@ def _application(
     app = Starlette(
         routes=routes,
         middleware=[Middleware(Guard), *door],
-        exception_handlers={Refusal: refusal},
+        exception_handlers={Refusal: refusal, HTTPException: _no_such},
         lifespan=lifespan,
     )
     # A redirect would echo the address that was asked for.
@@ -164,7 +165,17 @@ def _application(
 async def _codes(request: Request) -> Response:
     """What the codes in `reason`, `why` and `notices` mean."""
     reasons = {reason: rule.sentence for reason, rule in RULES.items()}
-    return JSONResponse({"reasons": reasons, "faults": FAULTS, "notices": NOTICES})
+    remedies = {reason: rule.remedy for reason, rule in RULES.items() if rule.remedy}
+    return JSONResponse({"reasons": reasons, "remedies": remedies, "faults": FAULTS, "notices": NOTICES})
+
+
+async def _no_such(request: Request, error: Exception) -> Response:
+    """An address or a method that there is not."""
+    assert isinstance(error, HTTPException)
+    what = {404: "There is nothing at this address.", 405: "This address takes no such request."}
+    return JSONResponse(
+        {"error": what.get(error.status_code, error.detail)}, error.status_code, error.headers
+    )
 
 
 def _probe(why: list[str]) -> Response:

@@ -100,7 +100,7 @@ class Wanted:
 
     def holds(self, study: Study) -> bool:
         return (
-            (not self.outcomes or study.outcome in self.outcomes)
+            (not self.outcomes or bool(study.kinds & self.outcomes))
             and (not self.only_open or study.state in OPEN)
             and (self.skipped or study.outcome is not Outcome.SKIPPED)
             and (self.since is None or study.at >= self.since)
@@ -154,6 +154,7 @@ def _summary(study: Study, records: Mapping[int, SeriesRecord]) -> dict[str, Any
         "study": study.number,
         "finding": newest.id if newest else None,
         "label": study.label,
+        "file": all(one.is_file for one in study.series),
         "at": study.at,
         "state": study.state,
         "outcome": study.outcome,
@@ -164,6 +165,7 @@ def _summary(study: Study, records: Mapping[int, SeriesRecord]) -> dict[str, Any
         "flagged_ever": study.flagged_ever,
         "earlier_flag": study.flagged_ever and study.outcome is not Outcome.FLAGGED,
         "attention": study.state in OPEN,
+        "unseen": [{"outcome": one.outcome, "reason": one.reason} for one in study.unseen],
         "acknowledged": _mark(acknowledged),
         "seen": _mark(study.marked(Mark.SEEN)),
         "series": len(study.series),

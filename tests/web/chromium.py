@@ -27,6 +27,7 @@ KEYS = {
     "ArrowLeft": (37, ""),
     "End": (35, ""),
     " ": (32, " "),
+    **{str(digit): (48 + digit, str(digit)) for digit in range(10)},
 }
 
 FLAGS = (

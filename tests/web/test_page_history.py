@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from chromium import Chromium, needs_chromium
 from harness import Appliance
@@ -56,6 +58,16 @@ def test_days_are_those_of_the_screen(page: Chromium) -> None:
     page.wait_for(f"{ROWS} === '{ALL}'")
 
 
+def test_a_day_may_be_typed_as_slowly_as_one_likes(page: Chromium) -> None:
+    page.evaluate("document.querySelector('#filters').elements.from.focus()")
+    for key in ("0", "2", "0", "3"):
+        page.press(key)
+        page.evaluate("new Promise((done) => setTimeout(done, 900))")
+    for key in "2026":
+        page.press(key)
+    page.wait_for("/from=2026-0[23]-0[23]/.test(location.hash)")
+
+
 def test_the_counts_lead_to_what_nobody_has_looked_at(page: Chromium, appliance: Appliance) -> None:
     page.open(appliance.url)
     page.wait_for("document.querySelector('#counts dd')?.innerText === '1'")
@@ -95,3 +107,19 @@ def test_a_view_of_one_scanner(
 
 def test_the_history_is_seen_whole_and_by_everybody(page: Chromium) -> None:
     look_at(page, "history")
+
+
+def test_damaged_files_are_marked_as_seen_all_at_once(browser: Chromium, tmp_path: Path) -> None:
+    with Appliance(tmp_path) as appliance:
+        for number in range(3):
+            (appliance.export_folder / f"{number}.dcm").write_bytes(bytes(128) + b"DICM" + bytes(9000))
+        browser.open(f"{appliance.url}/#history")
+        browser.wait_for("document.querySelector('[data-count=failed] dd')?.innerText === '3'")
+        browser.wait_for("document.querySelector('#about-files').hidden === false")
+        browser.click("#files-seen")
+        browser.wait_for("document.querySelector('#who').open")
+        browser.type("Ada Example")
+        browser.press("Enter")
+        browser.wait_for("document.querySelector('#files-said').innerText === '3 files marked as seen.'")
+        browser.wait_for("document.querySelector('[data-count=failed] dd').innerText === '0'")
+        browser.wait_for("document.querySelector('#files-seen').hidden")

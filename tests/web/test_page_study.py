@@ -65,6 +65,57 @@ def test_enter_opens_a_study_and_escape_returns_to_its_row(page: Chromium) -> No
     page.wait_for("document.activeElement === document.querySelector('#last tbody a')")
 
 
+HOLDING = """
+  window.held = { path: null, broken: false, ms: 1200 };
+  const really = fetch;
+  window.fetch = async (url, ...more) => {
+    const { path, broken, ms } = window.held;
+    if (path === null || !String(url).includes(path)) return really(url, ...more);
+    await new Promise((done) => setTimeout(done, ms));
+    if (broken) throw new TypeError("broken");
+    return really(url, ...more);
+  };
+"""
+"""Answers to what is asked of a path come late, or not at all."""
+
+
+@pytest.fixture
+def held(browser: Chromium, appliance: Appliance) -> Chromium:
+    browser.look(1920, 1080)
+    browser.before_each_page(HOLDING)
+    browser.open(appliance.url)
+    browser.wait_for("document.querySelectorAll('#last tbody tr').length === 4")
+    return browser
+
+
+@pytest.mark.parametrize("late", ["", "/series/"])
+def test_no_study_is_shown_under_the_name_of_another(held: Chromium, appliance: Appliance, late: str) -> None:
+    """Answers may come in another order than they were asked for."""
+    numbers = {outcome: one["study"] for outcome, one in studies(appliance).items()}
+    first, second = numbers["flagged"], numbers["not_flagged"]
+    held.evaluate(f"window.held.path = '/api/studies/{first}{late}'; location.hash = '#study/{first}'")
+    if late:
+        held.wait_for(f"document.querySelector('#study').dataset.number === '{first}'")
+    held.evaluate(f"location.hash = '#study/{second}'")
+    held.wait_for(f"document.querySelector('#study').dataset.number === '{second}'")
+    image = "document.querySelector('#images img')?.src"
+    held.wait_for(f"{image}?.includes('/studies/{second}/')")
+    held.evaluate("new Promise((done) => setTimeout(done, 2500))")
+    assert f"/studies/{second}/" in held.evaluate(image)
+    assert held.evaluate("document.querySelector('#study').dataset.number") == str(second)
+    assert held.text("#actions") == ""
+
+
+def test_images_that_do_not_come_are_asked_for_again(held: Chromium, appliance: Appliance) -> None:
+    held.evaluate("window.held = { path: '/images', broken: true, ms: 10 }")
+    open_study(held, appliance, "flagged")
+    held.wait_for("document.querySelector('#images').innerText === 'The images cannot be shown now.'")
+    held.evaluate("window.held.path = null")
+    held.wait_for("document.querySelector('#images img')?.naturalWidth > 0")
+    open_study(held, appliance, "not_analysed")
+    held.wait_for("document.querySelector('#images').innerText.includes('nothing of this study was read')")
+
+
 def test_each_series_says_why_it_was_read_or_not(page: Chromium, appliance: Appliance) -> None:
     open_study(page, appliance, "flagged")
     series = page.evaluate("[...document.querySelectorAll('#series li.series')].map(one => one.innerText)")
@@ -126,6 +177,7 @@ def test_acknowledged_with_a_name_and_taken_back(page: Chromium, appliance: Appl
 
     named(page, "acknowledge", "Ada Example")
     page.wait_for(f"document.querySelector('#said').innerText === 'Acknowledged.' && {STATE} !== 'SUSPECT'")
+    assert "not acknowledged" not in page.text("#outcome")
     assert "acknowledged by Ada Example" in page.text("#outcome")
     assert appliance.status()["counts"]["suspect"] == 0
     assert page.text("#actions") == "Take back the acknowledgement"
@@ -134,6 +186,7 @@ def test_acknowledged_with_a_name_and_taken_back(page: Chromium, appliance: Appl
     assert page.evaluate("document.activeElement.value") == "Ada Example"
     page.press("Enter")
     page.wait_for(f"{STATE} === 'SUSPECT'")
+    assert not page.evaluate("document.body.classList.contains('alert')")
     marks = page.text("#people").splitlines()
     assert [mark.rpartition(",")[0] for mark in marks[-2:]] == [
         "Acknowledged by Ada Example",
@@ -159,6 +212,7 @@ def test_what_was_not_read_is_read_again(page: Chromium, appliance: Appliance) -
     open_study(page, appliance, "not_analysed")
     named(page, "retry", "Ada Example")
     page.wait_for("document.querySelector('#said').innerText === 'It is read again.'")
+    page.wait_for("document.querySelector('#people').innerText.includes('read again by Ada Example')")
     appliance.wait("it has ended again", lambda: not appliance.status()["in_progress"])
 
 
@@ -178,8 +232,10 @@ def test_an_action_that_comes_too_late_is_refused_in_a_sentence(page: Chromium, 
         page.press("Enter")
         page.wait_for("document.querySelector('#said').innerText.includes('No flag of this study waits')")
         page.wait_for("document.querySelector('#outcome').innerText.includes('Bob Example')")
+        page.evaluate("new Promise((done) => setTimeout(done, 3200))")
     finally:
         tell("take-back")
+    page.wait_for("document.querySelector('#said').innerText === ''")
 
 
 def test_a_study_that_is_not_there(page: Chromium) -> None:

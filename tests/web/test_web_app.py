@@ -212,7 +212,7 @@ def test_every_answer_carries_the_security_headers(client: httpx.Client, path: s
 @pytest.mark.parametrize("path", ["/JANE-DOE", "/api/status/", "/api/series/1.2.826.0.1", "/..%2fjournal.db"])
 def test_an_unknown_path_gets_a_short_answer_without_it(client: httpx.Client, path: str) -> None:
     answer = client.get(path)
-    assert (answer.status_code, answer.text) == (404, "Not Found")
+    assert (answer.status_code, answer.json()) == (404, {"error": "There is nothing at this address."})
     assert "location" not in answer.headers
 
 
@@ -299,3 +299,17 @@ def test_a_board_of_a_daemon_that_starts(journal: Journal) -> None:
         assert httpx.get(server.url + "readyz").json()["why"] == ["known_answers_pending"]
     finally:
         server.stop()
+
+
+def test_what_there_is_not_is_told_in_a_sentence(client: httpx.Client) -> None:
+    nothing, wrong = client.get("/api/nothing"), client.delete("/api/status", headers={"X-Scanlight": "1"})
+    assert (nothing.status_code, nothing.json()) == (404, {"error": "There is nothing at this address."})
+    assert (wrong.status_code, wrong.json()) == (405, {"error": "This address takes no such request."})
+    assert "GET" in wrong.headers["allow"]
+
+
+def test_people_are_told_what_to_do_about_what_was_not_read(client: httpx.Client) -> None:
+    remedies = client.get("/api/codes").json()["remedies"]
+    assert remedies.keys() == {
+        reason for reason, rule in RULES.items() if rule.outcome is not Outcome.SKIPPED
+    }

@@ -15,7 +15,7 @@ import pytest
 from sample_journal import PATIENT_FILE, LiveBoard
 from served import Served, died
 
-from appliance.control import Command, MarkStudy, Retry
+from appliance.control import Command, MarkFiles, MarkStudy, Retry
 from appliance.facts import InProgress
 from appliance.findings.record import SeriesRecord
 from appliance.journal import Event, Journal
@@ -63,16 +63,29 @@ class Site:
         self.journal.end(row.id, [], [Event("series", outcome)], finding=(record, "object", []))
         return row.id
 
+    def end_file(self, path: str) -> int:
+        """A file that belongs to no series ends."""
+        row = self.journal.series(path, None)
+        record = SeriesRecord(path=path, outcome=Outcome.FAILED, reason=Reason.UNREADABLE)
+        record = replace(record, revision=1, reading_key=path, recorded_at="2026-03-01T09:00:00.000Z")
+        self.journal.end(row.id, [], [], finding=(record, "object", []))
+        return row.id
+
     def command(self, asked: Command) -> None:
         """As the main loop does: in another thread, a little later."""
         self.asked.append(asked)
         threading.Timer(0.02, self._do, [asked]).start()
 
     def _do(self, asked: Command) -> None:
-        if isinstance(asked, MarkStudy):
-            asked.done.set_result(self.journal.mark(asked.study, asked.action, asked.name, asked.upto))
-        else:
-            asked.done.set_result(self.journal.try_again(asked.subjects, "2026-03-01T12:00:00.000Z"))
+        at = "2026-03-01T12:00:00.000Z"
+        match asked:
+            case MarkStudy(study, action, name, upto):
+                changed = self.journal.mark(study, action, name, upto)
+            case MarkFiles(name, upto):
+                changed = self.journal.mark_files(name, upto)
+            case Retry(subjects, name):
+                changed = self.journal.try_again(subjects, at, asked_by=name)
+        asked.done.set_result(changed)
 
 
 @pytest.fixture
@@ -128,6 +141,8 @@ def test_studies_are_there_newest_first(client: httpx.Client, site: Site) -> Non
         "study": 3,
         "finding": 3,
         "label": "…1234",
+        "file": False,
+        "unseen": [],
         "at": "2026-03-01T00:03:03.400Z",
         "state": "suspect",
         "outcome": "flagged",
@@ -171,6 +186,42 @@ def test_studies_are_there_newest_first(client: httpx.Client, site: Site) -> Non
 def test_the_history_has_filters(client: httpx.Client, site: Site, query: str, found: list[int]) -> None:
     fill(site)
     assert numbers(client, query) == found
+
+
+def test_a_study_is_found_by_what_it_is_shown_as_and_by_what_was_not_read(
+    client: httpx.Client, site: Site
+) -> None:
+    fill(site)
+    site.end("1.2.1", Outcome.NOT_FLAGGED, p=0.2)
+    site.end("1.2.8", Outcome.NOT_ANALYSED, Reason.MISSING_SLICE)
+    assert numbers(client, "outcome=flagged") == [3]
+    assert numbers(client, "outcome=not_flagged") == [1]
+    assert numbers(client, "outcome=not_analysed&open=yes") == [3, 4]
+    study = client.get("/api/studies/3").json()
+    assert study["unseen"] == [{"outcome": "not_analysed", "reason": "missing_slice"}]
+    assert act(client, "3/acknowledge", name="A")[0] == 200
+    study = client.get("/api/studies/3").json()
+    assert (study["state"], len(study["unseen"])) == ("not_analysed", 1)
+    assert act(client, "3/seen", name="A")[0] == 200
+    assert client.get("/api/studies/3").json()["unseen"] == []
+
+
+def test_damaged_files_are_seen_all_at_once_up_to_what_was_on_the_screen(
+    client: httpx.Client, site: Site
+) -> None:
+    fill(site)
+    files = [site.end_file(f"{number}.dcm") for number in range(3)]
+    upto = client.get("/api/studies").json()[0]["finding"]
+    late = site.end_file("late.dcm")
+    assert {one["study"] for one in client.get("/api/studies").json() if one["file"]} == {*files, late}
+    answer = client.post("/api/files/seen", json={"name": "A", "upto": upto})
+    assert (answer.status_code, answer.json()) == (200, {"findings": 3})
+    assert numbers(client, "open=yes") == [late, 6, 4, 3]
+    assert client.get(f"/api/studies/{files[0]}").json()["seen"]["name"] == "A"
+    assert client.post("/api/files/seen", json={"name": "A"}).json() == {"findings": 1}
+    again = client.post("/api/files/seen", json={"name": "A"})
+    assert (again.status_code, again.json()["error"][:7]) == (409, "No file")
+    assert client.post("/api/files/seen", json={}).status_code == 400
 
 
 def test_page_by_page_nothing_is_missed_or_there_twice(
@@ -309,6 +360,8 @@ def test_a_study_is_read_again_as_a_whole_or_in_part(client: httpx.Client, site:
         (("1.1.1", "1.1.2"), "A"),
         (("1.1.2",), "A"),
     ]
+    marks = client.get("/api/studies/1").json()["marks"]
+    assert [(mark["action"], mark["name"]) for mark in marks] == [("retried", "A")] * 2
     for wrong in ([3], "2", [True], ["2"], None):
         assert act(client, "1/retry", name="A", series=wrong)[0] == 400
     study = site.journal.series("1.9.1", "1.9").study

@@ -3,6 +3,7 @@
 import { Refused, ask, tell } from "./api.js";
 import { $, element, setText } from "./dom.js";
 import { keep, kept } from "./kept.js";
+import { plural, studyName } from "./words.js";
 
 const ACTIONS = {
   acknowledge: { word: "Acknowledge", done: "Acknowledged.", main: true },
@@ -28,12 +29,12 @@ function applying(study) {
 }
 
 // The name of whoever acts: the proxy's, or what is typed; null when they changed their mind.
-async function who(word) {
+async function who(title, word = title) {
   const { name } = await ask("/api/person");
   if (name) return name;
   const dialog = $("who");
   const field = dialog.querySelector("input");
-  setText($("who-title"), word);
+  setText($("who-title"), title);
   setText(dialog.querySelector(".main"), word);
   field.value = kept("name") ?? "";
   dialog.returnValue = "";
@@ -47,7 +48,8 @@ async function who(word) {
 }
 
 async function act(study, action) {
-  const name = await who(ACTIONS[action].word);
+  const { word } = ACTIONS[action];
+  const name = await who(`${word}: study ${studyName(study)}`, word);
   if (name === null) return false;
   // It holds for what they have seen, not for what came meanwhile.
   const what = action === "retry" ? { series: unread(study).map(({ id }) => id) } : { upto: study.finding };
@@ -59,6 +61,20 @@ export function startActions() {
   $("who-not").addEventListener("click", () => $("who").close());
 }
 
+// Marks all files that belong to no series as seen, up to a finding; says what came of it.
+export async function markFiles(upto) {
+  try {
+    const name = await who("Mark all damaged files as seen", "Mark as seen");
+    if (name === null) return "";
+    const { findings } = await tell("/api/files/seen", { name, upto });
+    return `${plural(findings, "file", "files")} marked as seen.`;
+  } catch (error) {
+    return sorry(error);
+  }
+}
+
+const sorry = (error) => (error instanceof Refused ? error.message : "Scanlight does not answer: try again.");
+
 // The buttons that apply to a study, and a line that says what came of them; `changed` is called after each.
 export function actions(study, changed) {
   return applying(study).map((action) => {
@@ -66,13 +82,11 @@ export function actions(study, changed) {
     const button = element("button", { type: "button", class: main ? "main" : null, "data-action": action }, word);
     button.addEventListener("click", async () => {
       button.disabled = true;
-      try {
-        if (await act(study, action)) {
-          setText($("said"), done);
-          await changed();
-        }
-      } catch (error) {
-        setText($("said"), error instanceof Refused ? error.message : "Scanlight does not answer: try again.");
+      const said = await act(study, action).then((acted) => (acted ? done : null), sorry);
+      if (said !== null) {
+        setText($("said"), said);
+        // What cannot be shown now, the next look shows.
+        await changed().catch(() => null);
       }
       button.disabled = false;
       if (button.isConnected) button.focus();

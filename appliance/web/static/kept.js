@@ -15,3 +15,11 @@ export function keep(name, value) {
     // Then the choice lasts as long as the page.
   }
 }
+
+export function forget(name) {
+  try {
+    localStorage.removeItem(`scanlight.${name}`);
+  } catch {
+    // Then nothing was kept either.
+  }
+}

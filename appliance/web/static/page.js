@@ -7,6 +7,7 @@ import { setClock } from "./clock.js";
 import { $, setText, whenChanged } from "./dom.js";
 import { showHistory, startHistory } from "./history.js";
 import { alertAgain, showNoSignal, showStatus } from "./light.js";
+import { forget } from "./kept.js";
 import { showProgress } from "./progress.js";
 import { startScheme } from "./scheme.js";
 import { alarm, startSound } from "./sound.js";
@@ -76,6 +77,7 @@ async function go() {
   view.hash = location.hash;
   $("back").setAttribute("href", cameFrom || "#");
   setText($("trouble"), "");
+  for (const id of ["said", "files-said"]) setText($(id), "");
   await refresh();
   if (!before || before.kind === view.kind) return;
   const heading = HEADINGS[view.kind];
@@ -96,7 +98,8 @@ async function heard(status) {
   setClock(status.facts.published_at);
   const { newest_alarm: newest, counts } = status;
   const isNew = alarmed !== null && newest > alarmed;
-  alarmed = newest;
+  // One that was acknowledged and is open again is none: the newest that there ever was counts.
+  alarmed = Math.max(alarmed ?? 0, newest);
   if (isNew) alertAgain(status.facts.published_at);
   showStatus(status, codes);
   alarm({ isNew, isOpen: counts.suspect > 0 });
@@ -117,21 +120,24 @@ function showFoot({ facts: { model }, version: running }) {
   ].filter(Boolean).join(" · "));
 }
 
-// A kiosk that somebody left goes back to the light.
+// A kiosk that somebody left goes back to the light, and forgets who it was.
 function watchIdle() {
   for (const event of ["pointermove", "pointerdown", "keydown", "wheel"]) {
     addEventListener(event, () => { usedAt = performance.now(); }, { passive: true });
   }
   setInterval(() => {
-    if (performance.now() - usedAt > IDLE_MS && view.kind !== "light" && !$("who").open) location.hash = "";
+    if (performance.now() - usedAt <= IDLE_MS || $("who").open) return;
+    forget("name");
+    if (view.kind !== "light") location.hash = "";
   }, 1000);
 }
 
 addEventListener("hashchange", go);
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && view.kind !== "light" && !$("who").open) location.hash = view.kind === "study" ? cameFrom : "";
+  const typing = event.target.closest?.("input, select");
+  if (event.key === "Escape" && !typing && view.kind !== "light" && !$("who").open) location.hash = view.kind === "study" ? cameFrom : "";
 });
-if (station !== null) {
+if (station) {
   setText($("limited"), `View limited to one scanner: ${station}`);
   $("limited").hidden = false;
 }

@@ -2,7 +2,7 @@
 
 import { age, duration, time } from "./clock.js";
 import { element, replace, setText, shape } from "./dom.js";
-import { capital, cut, IN_FLIGHT, OUTCOMES, sentence, studyName } from "./words.js";
+import { capital, cut, IN_FLIGHT, OUTCOMES, plural, sentence, studyName } from "./words.js";
 
 const COLUMNS = [
   ["Time", ""],
@@ -19,9 +19,18 @@ export function standing({ outcome, state }) {
   return outcome;
 }
 
+// What was not analysed or failed, and nobody has seen: how many of each.
+function unseen(list = []) {
+  const count = (kind) => list.filter(({ outcome }) => outcome === kind).length;
+  return ["not_analysed", "failed"].filter(count).map((kind) =>
+    `${plural(count(kind), "series", "series")} ${OUTCOMES[kind].word.toLowerCase()} and not seen`);
+}
+
 function notes(study) {
   const said = [];
-  if (study.attention) said.push(standing(study) === "flagged" ? "not acknowledged" : "not seen");
+  if (study.state === "suspect") said.push("not acknowledged");
+  if (standing(study) === "flagged") said.push(...unseen(study.unseen));
+  else if (study.attention) said.push("not seen");
   if (study.seen) said.push(`seen by ${study.seen.name}`);
   if (study.acknowledged) said.push(`acknowledged by ${study.acknowledged.name}`);
   if (study.earlier_flag) said.push("flagged by an earlier revision");
@@ -42,6 +51,10 @@ export function probabilityOf({ probability, operating_point }) {
     element("b", {}, cut(probability)), element("small", {}, `flags from ${operating_point}`));
 }
 
+function reasons({ reason, unseen: list }) {
+  return [...new Set([reason, ...list.map((one) => one.reason)])].filter(Boolean);
+}
+
 function row(study, codes) {
   // The roles are named because a phone lays the rows out as grids, which takes them from the elements.
   const cell = (kind, ...content) => element("td", { role: "cell", class: kind }, ...content);
@@ -52,7 +65,7 @@ function row(study, codes) {
     element("th", { role: "rowheader", scope: "row" },
       element("a", { href: `#study/${study.study}` }, studyName(study))),
     cell("what", outcomeOf(study)),
-    cell("why", study.reason ? capital(sentence(codes.reasons, study.reason)) : ""),
+    cell("why", reasons(study).map((reason) => capital(sentence(codes.reasons, reason))).join(", ")),
     cell("number probability", probabilityOf(study)),
     cell("number", duration(study.time_to_flag_s)));
 }

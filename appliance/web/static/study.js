@@ -1,6 +1,6 @@
 // One study: what came of it and why, its images, its series with their revisions and times, who did what.
 
-import { ask } from "./api.js";
+import { ask, NotLetIn } from "./api.js";
 import { actions } from "./actions.js";
 import { age, duration, time } from "./clock.js";
 import { $, element, replace, setText } from "./dom.js";
@@ -12,8 +12,18 @@ import { viewer } from "./viewer.js";
 
 const NO_FLAG = "No flag is not a negative result: the study stays in the usual order of reading.";
 const READ = ["flagged", "not_flagged"];
+const SAID_MS = 3000;
 
-let shown = { text: null, images: null };
+const NO_IMAGES = {
+  none: "No images are kept of this study.",
+  unread: "There are no images: nothing of this study was read.",
+  trouble: "The images cannot be shown now.",
+};
+
+let shown = { number: null, text: null, images: null };
+// The study and series that were asked for last: answers may come in another order.
+let wanted = null;
+let actedAt = -Infinity;
 
 function named({ number, what, uid_end: end }) {
   if (end === null) return capital(what);
@@ -21,7 +31,10 @@ function named({ number, what, uid_end: end }) {
 }
 
 function why(record, codes) {
-  if (record.reason) return `${capital(sentence(codes.reasons, record.reason))}.`;
+  if (record.reason) {
+    const remedy = codes.remedies[record.reason];
+    return `${capital(sentence(codes.reasons, record.reason))}${remedy ? `: ${remedy}` : ""}.`;
+  }
   if (record.outcome === "flagged") return `Read, and flagged: the probability reached ${record.operating_point}.`;
   if (record.outcome === "not_flagged") return `Read, and not flagged: the probability is below ${record.operating_point}.`;
   return "Not ended yet.";
@@ -38,10 +51,12 @@ function facts(record) {
 }
 
 function timings(record) {
-  const known = Object.entries(TIMINGS).filter(([stage]) => record.timings_ms?.[stage] !== undefined);
+  const took = record.timings_ms ?? {};
+  // Who never came to the model did not wait for it.
+  const known = Object.entries(TIMINGS).filter(([stage]) => stage in took && (stage !== "queue" || "infer" in took));
   if (!known.length) return null;
   return element("dl", { class: "timings" }, known.map(([stage, name]) => element("div", {},
-    element("dt", {}, name), element("dd", {}, milliseconds(record.timings_ms[stage])))));
+    element("dt", {}, name), element("dd", {}, milliseconds(took[stage])))));
 }
 
 function revisions(list, codes) {
@@ -54,7 +69,7 @@ function revisions(list, codes) {
 
 function card(series, study, codes) {
   const { word, shape: name } = OUTCOMES[series.outcome] ?? IN_FLIGHT;
-  const best = study.best === series.id;
+  const best = study.best === series.id && READ.includes(series.outcome);
   const images = READ.includes(series.outcome)
     ? element("a", { href: `#study/${study.study}/${series.id}`, class: "images" }, "Show its images") : null;
   return element("li", { class: "series", "data-outcome": series.outcome, "data-series": series.id },
@@ -83,46 +98,71 @@ function heading(study) {
   ].filter(Boolean);
 }
 
-async function showImages(study, wanted) {
+async function showImages(study, chosen, asked) {
   const readable = study.series.filter(({ outcome }) => READ.includes(outcome)).map(({ id }) => id);
-  const series = readable.includes(wanted) ? wanted : readable.includes(study.best) ? study.best : readable[0];
+  const series = readable.includes(chosen) ? chosen : readable.includes(study.best) ? study.best : readable[0];
   const current = study.series.find(({ id }) => id === series);
   const key = series === undefined ? null : `${study.study}/${series}/${current.revision}`;
   for (const link of document.querySelectorAll("#series a.images")) {
     const is = link.getAttribute("href").endsWith(`/${series}`);
     if (is) link.setAttribute("aria-current", "true");
   }
-  if (key === shown.images && key !== null) return;
+  if (key !== null && key === shown.images) return;
   shown.images = key;
-  const none = element("p", { class: "empty" }, "No images are kept of this study.");
-  const figure = key === null ? null : await viewer(study.study, series).catch(() => null);
-  $("images").replaceChildren(figure ?? none);
+  const without = (why) => element("p", { class: "empty" }, NO_IMAGES[why]);
+  if (key === null) {
+    $("images").replaceChildren(without("unread"));
+    return;
+  }
+  try {
+    const figure = await viewer(study.study, series);
+    if (wanted === asked) $("images").replaceChildren(figure ?? without("none"));
+  } catch (error) {
+    if (error instanceof NotLetIn) throw error;
+    if (wanted !== asked) return;
+    // The next look asks for them again.
+    shown.images = null;
+    $("images").replaceChildren(without("trouble"));
+  }
 }
 
-// Shows a study as it is now; what did not change is left alone.
+// Nothing of the study that was shown before is left under the name of another.
+function clear() {
+  shown = { number: null, text: null, images: null };
+  $("study").hidden = true;
+  $("images").replaceChildren();
+  setText($("study-title"), "Study");
+}
+
+// Shows a study as it is now; what did not change is left alone. What was said of an action here goes with the
+// next change that is not its own.
 export async function showStudy(number, series, codes) {
-  // Until it is known, and where there is none.
-  if (shown.number !== number) {
-    $("study").hidden = true;
-    setText($("study-title"), "Study");
-  }
+  const asked = wanted = `${number}/${series}`;
+  if (shown.number !== number) clear();
   const study = await ask(`/api/studies/${number}`);
+  if (wanted !== asked) return;
   const text = JSON.stringify([study, series, codes]);
-  $("study").hidden = false;
-  if (text === shown.text) return;
-  if (shown.number !== number) {
-    setText($("said"), "");
-    shown.images = null;
+  if (text !== shown.text) {
+    if (performance.now() - actedAt > SAID_MS) setText($("said"), "");
+    shown = { ...shown, text, number };
+    showFacts(study, series, codes);
   }
-  shown = { ...shown, text, number };
+  $("study").hidden = false;
+  await showImages(study, series, asked);
+}
+
+function showFacts(study, series, codes) {
+  const { study: number } = study;
   setText($("study-title"), `Study ${studyName(study)}`);
   $("study").dataset.outcome = standing(study);
   $("study").dataset.number = number;
   replace($("outcome"), ...heading(study));
   const focused = document.activeElement?.dataset.action;
-  $("actions").replaceChildren(...actions(study, () => showStudy(number, series, codes)));
+  $("actions").replaceChildren(...actions(study, () => {
+    actedAt = performance.now();
+    return showStudy(number, series, codes);
+  }));
   if (focused) ($("actions").querySelector(`[data-action="${focused}"]`) ?? $("actions").firstElementChild)?.focus();
   replace($("series"), ...study.series.map((one) => card(one, study, codes)));
   $("people").replaceChildren(people(study.marks));
-  await showImages(study, series);
 }

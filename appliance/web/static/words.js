@@ -47,6 +47,7 @@ export const MARKS = {
   taken_back: "Acknowledgement taken back",
   seen: "Marked as seen",
   unseen: "Marked as not seen",
+  retried: "Asked to be read again",
 };
 
 export const KERNELS = { soft: "soft kernel", sharp: "sharp kernel" };
