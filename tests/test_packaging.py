@@ -59,6 +59,7 @@ def test_the_wheel_reads_a_chest_outside_of_the_checkout(tmp_path: Path) -> None
         names = archive.namelist()
         archive.extractall(site)
     assert {name.split("/")[0] for name in names if not name.startswith("scanlight-")} == OURS
+    assert_the_pages_are_there(set(names))
     script = (
         "import appliance.known_answers as k, engines, tools; print(k.__file__); print(k.SERIES);"
         "import sys; sys.argv = ['scanlight', 'read', '--json', str(k.SERIES)];"
@@ -78,3 +79,14 @@ def test_the_wheel_reads_a_chest_outside_of_the_checkout(tmp_path: Path) -> None
     assert module.startswith(str(site))
     assert series.startswith(str(site))
     assert len(records) == 2
+
+
+def assert_the_pages_are_there(names: set[str]) -> None:
+    """People on site have the wheel alone: every page, its pictures, and what an alert names."""
+    data = next(name.partition("/")[0] for name in names if ".data/" in name) + "/data/share"
+    pages = [page for page in (ROOT / "docs").iterdir() if page.is_file()]
+    assert len(pages) > 15
+    assert {f"{data}/doc/scanlight/{page.name}" for page in pages} <= names
+    rules = (ROOT / "monitoring/scanlight.rules.yml").read_text()
+    for runbook in set(re.findall(r"runbook: docs/([^#\s]+)", rules)):
+        assert f"{data}/doc/scanlight/{runbook}" in names
