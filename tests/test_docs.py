@@ -14,6 +14,7 @@ import pytest
 from command import scanlight
 
 from appliance.cli import COMMANDS
+from appliance.metrics import FILE_KINDS
 from appliance.reasons import MOVABLE, RULES, Reason
 from engines.bundle import default_model, load_model
 from engines.runner import open_engine
@@ -33,6 +34,16 @@ def test_every_reason_has_its_row_with_its_outcome() -> None:
     }
     assert rows == expected
     assert set(RULES) == set(Reason)
+
+
+def test_every_kind_of_file_has_its_row() -> None:
+    _, _, table = (ROOT / "docs/monitoring.md").read_text().partition("| `kind` of a file |")
+    assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.M)) == FILE_KINDS
+
+
+def test_every_page_is_named_by_the_first_one() -> None:
+    named = re.findall(r"\]\((docs/[a-z-]+\.md)\)", (ROOT / "README.md").read_text())
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} == set(named)
 
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").glob("*.md")))
