@@ -10,8 +10,9 @@ TRAINED := $(VENV)/.training
 demo: $(STAMP)
 	@$(BIN)/scanlight demo $(ARGS)
 
+# Most of the time is spent in waiting, so that two at a time take little more than half of it.
 test: $(STAMP)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 quick: $(STAMP)
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
