@@ -65,6 +65,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("model", "summary"): Command(
         "tools.network.command:summary", "Print the layers of CSAC-Net and their cost."
     ),
+    ("evaluate",): Command(
+        "tools.evaluate.command:evaluate", "Measure a model's scores against labels, and write a report."
+    ),
     ("phantom",): Command("tools.phantom.command:phantom", "Write procedural chests as DICOM series."),
     ("population",): Command(
         "tools.phantom.population_command:population", "Write a labelled data set of phantoms."

@@ -1,0 +1,1 @@
+"""scanlight evaluate: what a model's scores are worth, measured against labels."""
