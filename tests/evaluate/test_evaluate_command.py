@@ -169,6 +169,16 @@ def test_two_models(scores: Scores, evaluated: Evaluated, tmp_path: Path) -> Non
     assert test["second"] == pytest.approx(2 / 3)
 
 
+def test_two_files_of_one_name_keep_both_digests(
+    scores: Scores, evaluated: Evaluated, tmp_path: Path
+) -> None:
+    one = scores(GOOD, id=list("abcdef"))
+    other = tmp_path / "other" / one.name
+    other.parent.mkdir()
+    other.write_text(one.read_text().replace("0.1", "0.2"))
+    assert set(evaluated(one, "--compare", other)["files"]) == {str(one), str(other)}
+
+
 @pytest.mark.parametrize(
     ("other", "sentence"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,9 +79,7 @@ def run(request: Request, progress: Progress) -> Report:
     rival = (printable(other.path.stem), scores_for(cases, sheet.path, other)) if other else None
     found = evaluate(cases, wishes, people, rival)
     used = [one for one in (sheet, readers, other) if one]
-    source = replace(
-        source, files={printable(one.path.name): one.sha256 for one in used} | dict(source.files)
-    )
+    source = replace(source, files=_digests(used) | dict(source.files))
     report = Report(
         summary(cases, source),
         (
@@ -93,6 +91,15 @@ def run(request: Request, progress: Progress) -> Report:
     if request.out is not None:
         _write(request.out, report, cases, found, source)
     return report
+
+
+def _digests(sheets: Sequence[Sheet]) -> dict[str, str]:
+    """By name, or by path where two files have one name."""
+    names = [one.path.name for one in sheets]
+    return {
+        printable(one.path.name if names.count(one.path.name) == 1 else str(one.path)): one.sha256
+        for one in sheets
+    }
 
 
 def _check(request: Request) -> None:
