@@ -8,7 +8,7 @@ from scipy.stats import norm
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import roc_auc_score
 
-from tools.evaluate.bootstrap import Draws, auc_interval, roc_band
+from tools.evaluate.bootstrap import Draws, _auc, auc_interval, roc_band
 from tools.evaluate.calibration import calibration
 from tools.evaluate.delong import auc_with_interval
 from tools.evaluate.intervals import proportion, wald_over_total
@@ -95,6 +95,12 @@ def test_the_bootstrap_agrees_with_delong_and_repeats() -> None:
     assert auc_interval(scores, positive, Draws(1000, 4)) != found
 
 
+def test_the_bootstrap_draws_aucs() -> None:
+    scores, positive = normal_scores(3, 12, 17)
+    auc = _auc(scores[positive][np.newaxis], scores[~positive][np.newaxis])
+    assert auc.tolist() == pytest.approx([roc_auc_score(positive, scores)])
+
+
 def test_the_bootstrap_counts_ties_half() -> None:
     scores, positive = normal_scores(2, 40, 40)
     rough = np.round(scores, 1)
@@ -153,6 +159,14 @@ def test_nineteen_of_twenty_are_95_percent() -> None:
     found = reaching(scores, positive, "sensitivity", 0.95).reached
     assert found is not None
     assert (found.tp, found.tn, found.threshold) == (19, 2, 0.4)
+
+
+def test_one_of_ten_is_a_tenth() -> None:
+    """1 - 0.9 is less than 0.1 in binary."""
+    scores, positive = np.array([*[0.2] * 9, 0.8, 0.5]), np.arange(11) < 10
+    found = reaching(scores, positive, "sensitivity", 0.1).reached
+    assert found is not None
+    assert (found.tp, found.tn) == (1, 1)
 
 
 def test_a_threshold_is_no_longer_than_it_must_be() -> None:
