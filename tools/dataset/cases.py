@@ -1,0 +1,79 @@
+"""The labelled series of a data set, and the files of each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.imaging.header import NotDicom, Unreadable
+from appliance.imaging.slices import read_slice
+from appliance.records import SlicePlan
+from tools.evaluate.cases import GROUP, read_ids, read_labels
+from tools.evaluate.sheet import Sheet
+
+CENTRE = "centre"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`name` is the table's, `label` 1 for what is to be flagged, `mask` the file of its lesions."""
+
+    name: str
+    label: int
+    group: str
+    centre: str
+    files: tuple[Path, ...]
+    mask: Path | None = None
+
+
+def read_cases(root: Path, sheet: Sheet, positive: str | None = None) -> list[Case]:
+    """The cases of a table with `series_uid` or `path` (below the root), `label` or `group`, and `centre`.
+
+    Raises CannotEvaluate where a line names no files.
+    """
+    labels = read_labels(sheet, positive)
+    names = read_ids(sheet, sheet.rows)
+    by_uid = "series_uid" in sheet.columns
+    if not by_uid:
+        sheet.needs("path", "or series_uid, to find the series of a label")
+    column = "series_uid" if by_uid else "path"
+    known = _by_series(root) if by_uid else {}
+    cases = []
+    for row, name, label in zip(sheet.rows, names, labels, strict=True):
+        files = known.get(name, ()) if by_uid else _below(root / name.replace("\\", "/"))
+        if not files:
+            raise sheet.problem(
+                row, column, f"there is no series '{name}' in {root}: correct the name or delete it."
+            )
+        mask = root / f"{name}.mask.npz"
+        cases.append(
+            Case(
+                name,
+                int(label),
+                row.cells.get(GROUP, ""),
+                row.cells.get(CENTRE, ""),
+                tuple(files),
+                mask if mask.exists() else None,
+            )
+        )
+    return cases
+
+
+def _below(place: Path) -> Sequence[Path]:
+    if place.is_file():
+        return (place,)
+    return sorted(path for path in place.rglob("*") if path.is_file())
+
+
+def _by_series(root: Path) -> dict[str, list[Path]]:
+    """The files below a folder by their Series Instance UID."""
+    headers = SlicePlan((1.0, 1.0), (1, 1), pixels=False)
+    found: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in _below(root):
+        try:
+            found[read_slice(path, headers).header.series_uid].append(path)
+        except (NotDicom, Unreadable):
+            continue
+    return found

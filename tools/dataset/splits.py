@@ -1,0 +1,77 @@
+"""Which cases teach, which choose, which judge. Pure functions.
+
+A patient is in one part alone, and so is a centre that is held out: a model that has seen a patient or learnt
+a scanner's hand is judged too well.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tools.dataset.volumes import Made
+
+
+class Leak(Exception):
+    """Two parts share what they must not; the message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """`train` teaches, `validate` chooses when to stop and where to flag, `test` judges."""
+
+    train: tuple[Made, ...]
+    validate: tuple[Made, ...]
+    test: tuple[Made, ...]
+
+
+def split(
+    cases: Sequence[Made], *, validate: float, test: float = 0.0, test_centre: str | None = None, seed: int
+) -> Split:
+    """Patients drawn by the seed, as many of each class as their share; all of `test_centre` judge.
+
+    The same cases and seed give the same parts, whatever their order. Raises Leak.
+    """
+    judges = [one for one in cases if test_centre is not None and one.case.centre == test_centre]
+    rest = [one for one in cases if one not in judges]
+    patients: defaultdict[tuple[int, str], list[Made]] = defaultdict(list)
+    for one in sorted(rest, key=lambda made: made.series_uid):
+        patients[one.case.label, one.patient].append(one)
+    parts: tuple[list[Made], list[Made], list[Made]] = [], [], judges
+    rng = np.random.default_rng((seed, 0x5117))
+    for label in (0, 1):
+        of_class = [mine for (has, _), mine in sorted(patients.items()) if has == label]
+        order = rng.permutation(len(of_class))
+        held = round(validate * len(of_class)), round(test * len(of_class))
+        for place, index in enumerate(order):
+            part = 1 if place < held[0] else 2 if place < sum(held) else 0
+            parts[part].extend(of_class[index])
+    found = Split(*(tuple(part) for part in parts))
+    check(found)
+    return found
+
+
+def check(parts: Split) -> None:
+    """Raises Leak where a patient, or a volume, is in more than one part."""
+    named = {"train": parts.train, "validation": parts.validate, "test": parts.test}
+    for what, of in (("patient", _patient), ("series", _series)):
+        seen: dict[str, tuple[str, str]] = {}
+        for name, cases in named.items():
+            for one in cases:
+                before, other = seen.setdefault(of(one), (name, one.case.name))
+                if before != name:
+                    raise Leak(
+                        f"{one.case.name} in the {name} set and {other} in the {before} set are of one"
+                        f" {what}: leave one out, or give both the same centre."
+                    )
+
+
+def _patient(one: Made) -> str:
+    return one.patient
+
+
+def _series(one: Made) -> str:
+    return one.series_uid
