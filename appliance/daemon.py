@@ -202,7 +202,7 @@ class Daemon:
         self._desk = IntakeDesk(
             self._pool,
             config.workers,
-            SlicePlan.for_grid(self._model.spec.grid),
+            SlicePlan.for_grid(self._model.spec.grid, follow_links=False),
             post,
             tries=config.tries,
             installation=Installation.of(created, config.backlog_h) if first_start else None,

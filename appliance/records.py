@@ -150,17 +150,18 @@ class SlicePlan:
 
     `in_plane_mm` is the model grid's spacing between (rows, columns), and `grid` its (height, width), of
     which only the parity matters here; `keep_native` also returns the native pixels, which a digest needs.
-    Without `pixels` only the header is read.
+    Without `pixels` only the header is read. Unless `follow_links`, a link in the place of a file is no file.
     """
 
     in_plane_mm: tuple[float, float]
     grid: tuple[int, int]
     keep_native: bool = False
     pixels: bool = True
+    follow_links: bool = True
 
     @classmethod
-    def for_grid(cls, grid: Grid, *, keep_native: bool = False) -> SlicePlan:
-        return cls(grid.spacing_mm[1:], grid.size[1:], keep_native)
+    def for_grid(cls, grid: Grid, *, keep_native: bool = False, follow_links: bool = True) -> SlicePlan:
+        return cls(grid.spacing_mm[1:], grid.size[1:], keep_native, follow_links=follow_links)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,6 +5,7 @@ The same function runs in worker processes, which untrusted files need, and in t
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -41,6 +42,17 @@ class ChangedMeanwhile(Exception):
     """The file is not the one any more that was opened: what was read may be half of each."""
 
 
+def _open(path: Path, follow_links: bool) -> int:
+    """Neither a pipe that somebody put there nor a slow device may block the worker."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags if follow_links else flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow_links:
+            raise FileNotFoundError(errno.ENOENT, "A link is in the place of the file") from error
+        raise
+
+
 def read_slice(path: Path, plan: SlicePlan) -> Slice:
     """Reads one DICOM file to its last pixel.
 
@@ -50,8 +62,7 @@ def read_slice(path: Path, plan: SlicePlan) -> Slice:
     do.
     """
     began = time.perf_counter()
-    # Neither a pipe that somebody put there nor a slow device may block the worker.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = _open(path, plan.follow_links)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

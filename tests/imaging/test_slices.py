@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,15 @@ def test_without_pixels_only_the_header_is_read(tmp_path: Path) -> None:
     assert found.header.series_uid == "1.2.3.4"
     assert found.problem is None
     assert found.plane is None
+
+
+def test_a_link_in_the_place_of_a_file_is_followed_where_that_is_wanted_alone(tmp_path: Path) -> None:
+    link = tmp_path / "link.dcm"
+    link.symlink_to(save(ct(HU), tmp_path / "a.dcm"))
+    assert read_slice(link, PLAN).header.series_uid == "1.2.3.4"
+    with pytest.raises(FileNotFoundError):
+        read_slice(link, replace(PLAN, follow_links=False))
+    assert read_slice(tmp_path / "a.dcm", replace(PLAN, follow_links=False)).plane is not None
 
 
 def test_the_content_is_known_by_pixels_and_by_what_a_reading_uses(tmp_path: Path) -> None:
