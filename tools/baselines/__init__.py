@@ -1,0 +1,1 @@
+"""What the network must be better than: measures of lung density, and classifiers on them."""
