@@ -65,7 +65,7 @@ function row(study, codes) {
     element("th", { role: "rowheader", scope: "row" },
       element("a", { href: `#study/${study.study}` }, studyName(study))),
     cell("what", outcomeOf(study)),
-    cell("why", reasons(study).map((reason) => capital(sentence(codes.reasons, reason))).join(", ")),
+    cell("why", reasons(study).map((reason) => capital(sentence(codes.reasons, reason))).join("; ")),
     cell("number probability", probabilityOf(study)),
     cell("number", duration(study.time_to_flag_s)));
 }
