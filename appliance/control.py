@@ -56,7 +56,6 @@ class MarkFiles:
     name: str
     upto: int | None = None
     done: Future[int] = field(default_factory=Future)
-    action: Mark = Mark.SEEN
 
 
 Command = Retry | MarkStudy | MarkFiles

@@ -47,7 +47,7 @@ from appliance.intake.desk import Became, FileGone, FileLeft, FileLost, FilePass
 from appliance.intake.installation import Installation
 from appliance.intake.parsing import Parsed
 from appliance.intake.watch import FilesSeen, OddSeen, Scanned, SentinelSeen, Watch
-from appliance.journal import AUDIT_UPTO, OTHER, Journal, JournalError, JournalReader, is_blank
+from appliance.journal import AUDIT_UPTO, OTHER, Journal, JournalError, JournalReader, Mark, is_blank
 from appliance.keeper import Keeper
 from appliance.known_answers import AnswersWrong, KnownAnswers
 from appliance.lamp import Lamp
@@ -467,9 +467,9 @@ class Daemon:
             case Retry():
                 self._retry(message)
             case MarkStudy(study, action, name, upto):
-                self._marked(message, self._journal.mark(study, action, name, upto))
+                self._marked(message, action, self._journal.mark(study, action, name, upto))
             case MarkFiles(name, upto):
-                self._marked(message, self._journal.mark_files(name, upto))
+                self._marked(message, Mark.SEEN, self._journal.mark_files(name, upto))
             case ThreadDied():
                 logs.crash("thread_died", message.error, thread=message.name)
                 raise message.error
@@ -479,8 +479,8 @@ class Daemon:
         logs.event("retry_asked", series=again)
         asked.done.set_result(again)
 
-    def _marked(self, asked: MarkStudy | MarkFiles, changed: int) -> None:
-        logs.event("marked", action=asked.action, findings=changed)
+    def _marked(self, asked: MarkStudy | MarkFiles, action: Mark, changed: int) -> None:
+        logs.event("marked", action=action, findings=changed)
         self._recount()
         asked.done.set_result(changed)
 

@@ -50,7 +50,7 @@ from appliance.state_folder import StateFolder
 HELD_BACK = b"The journal is being rebuilt: run scanlight rebuild again.\n"
 """Stands in place of the journal between the old and the new one, so that no daemon starts on neither."""
 
-HEADERS_ONLY = SlicePlan(in_plane_mm=(1.0, 1.0), grid=(1, 1), pixels=False, follow_links=False)
+HEADERS_ONLY = SlicePlan.headers(follow_links=False)
 
 Progress = Callable[[str, int], None]
 """Told what is going on and how much of it is done."""

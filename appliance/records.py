@@ -160,6 +160,11 @@ class SlicePlan:
     follow_links: bool = True
 
     @classmethod
+    def headers(cls, *, follow_links: bool = True) -> SlicePlan:
+        """Of no grid."""
+        return cls((1.0, 1.0), (1, 1), pixels=False, follow_links=follow_links)
+
+    @classmethod
     def for_grid(cls, grid: Grid, *, keep_native: bool = False, follow_links: bool = True) -> SlicePlan:
         return cls(grid.spacing_mm[1:], grid.size[1:], keep_native, follow_links=follow_links)
 

@@ -78,7 +78,7 @@ class Study:
     @property
     def outcome(self) -> Outcome | None:
         """The weightiest among the current findings."""
-        found = {one.findings[-1].outcome for one in self.series if one.findings}
+        found = self._current()
         return next((outcome for outcome in _WEIGHT if outcome in found), None)
 
     @property
@@ -86,9 +86,11 @@ class Study:
         """The outcomes that people would look for it under: what it is shown as, and what was not read."""
         if self.outcome is None:
             return set()
-        found = {one.findings[-1].outcome for one in self.series if one.findings}
         shown = Outcome.FLAGGED if self.flagged_ever else self.outcome
-        return {shown, *(found & {Outcome.NOT_ANALYSED, Outcome.FAILED})}
+        return {shown, *(self._current() & {Outcome.NOT_ANALYSED, Outcome.FAILED})}
+
+    def _current(self) -> set[Outcome]:
+        return {one.findings[-1].outcome for one in self.series if one.findings}
 
     @property
     def unseen(self) -> list[FindingRow]:

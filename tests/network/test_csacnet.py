@@ -11,9 +11,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'scanlight[train]'")
 
+from engines.bundle import default_model, load_model  # noqa: E402
 from engines.spec import ModelSpec  # noqa: E402
 from tools.network.configuration import CONFIGURATIONS, Size  # noqa: E402
-from tools.network.csacnet import CsacNet, Network, ResNet  # noqa: E402
+from tools.network.csacnet import CsacNet, ResNet  # noqa: E402
 from tools.network.export import to_onnx  # noqa: E402
 from tools.network.summary import layers  # noqa: E402
 
@@ -21,25 +22,11 @@ PAPER = {"convolution": 39, "atrous convolution": 10, "max pooling": 3 + 5, "ful
 
 
 def spec(size: Size) -> ModelSpec:
-    return ModelSpec(
-        name="csac-net",
-        version="test",
-        imaging_version=1,
-        input="volume",
-        layout="NCDHW",
-        grid=CONFIGURATIONS[size].grid,
-        output="probability",
-        output_kind="probability",
-        heatmap="heatmap",
-        operating_point=0.5,
-        population="none",
-        trained_on="nothing",
-        intended_use="placeholder",
-        licence="Apache-2.0",
-    )
+    update = {"name": "csac-net", "grid": CONFIGURATIONS[size].grid}
+    return load_model(default_model()).spec.model_copy(update=update)
 
 
-def trained(kind: type[Network] = CsacNet) -> Network:
+def trained(kind: type[ResNet] = CsacNet) -> ResNet:
     """Weights as after some training: no branch is silent, and nothing is at its mean."""
     torch.manual_seed(3)
     network = kind(CONFIGURATIONS["edge"])
@@ -100,7 +87,7 @@ def test_onnx_has_the_same_layers_and_says_the_same() -> None:
 
 
 @pytest.mark.parametrize("kind", [CsacNet, ResNet])
-def test_the_heatmap_is_the_gradient_of_the_logit_along_the_maps(kind: type[Network]) -> None:
+def test_the_heatmap_is_the_gradient_of_the_logit_along_the_maps(kind: type[ResNet]) -> None:
     network = trained(kind)
     # Far from what training leaves: some units of the head are silent.
     averaged = torch.randn(5, network.head.first.in_features, requires_grad=True)

@@ -69,7 +69,7 @@ def _below(place: Path) -> Sequence[Path]:
 
 def _by_series(root: Path) -> dict[str, list[Path]]:
     """The files below a folder by their Series Instance UID."""
-    headers = SlicePlan((1.0, 1.0), (1, 1), pixels=False)
+    headers = SlicePlan.headers()
     found: defaultdict[str, list[Path]] = defaultdict(list)
     for path in _below(root):
         try:

@@ -35,12 +35,13 @@ def split(
 
     The same cases and seed give the same parts, whatever their order. Raises Leak.
     """
-    judges = [one for one in cases if test_centre is not None and one.case.centre == test_centre]
-    rest = [one for one in cases if one not in judges]
+    parts: tuple[list[Made], list[Made], list[Made]] = [], [], []
     patients: defaultdict[tuple[int, str], list[Made]] = defaultdict(list)
-    for one in sorted(rest, key=lambda made: made.series_uid):
-        patients[one.case.label, one.patient].append(one)
-    parts: tuple[list[Made], list[Made], list[Made]] = [], [], judges
+    for one in sorted(cases, key=lambda made: made.series_uid):
+        if test_centre is not None and one.case.centre == test_centre:
+            parts[2].append(one)
+        else:
+            patients[one.case.label, one.patient].append(one)
     rng = np.random.default_rng((seed, 0x5117))
     for label in (0, 1):
         of_class = [mine for (has, _), mine in sorted(patients.items()) if has == label]

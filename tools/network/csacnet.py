@@ -3,13 +3,14 @@
 Yao et al., European Radiology 2021, doi 10.1007/s00330-021-07797-x. The paper's text gives the idea and the
 counts: 39 3D convolutions, 10 atrous ones, 3 + 5 3D max poolings, 3 fully connected layers, and three
 sub-networks between residual modules whose maps are merged into the baseline's output. Its table of layers is
-not available; the one here meets every count and is ours, as docs/model.md explains.
+not available; the one here meets every count and is ours.
 
 Tensors are [batch, channel, depth, height, width] in the patient's frame, densities in HU.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import torch
@@ -65,22 +66,22 @@ def residual_module(before: int, after: int, blocks: int) -> nn.Sequential:
     return nn.Sequential(Block(before, after), *(Block(after, after) for _ in range(blocks - 1)))
 
 
+def _rectified(convolution: nn.Conv3d) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.BatchNorm3d(convolution.out_channels), nn.ReLU())
+
+
 class SparseSeparableAtrous(nn.Sequential):
     """SSAC: an atrous convolution in plane, then one along the axis. Training keeps its weights sparse."""
 
     def __init__(self, before: int, after: int, dilation: int) -> None:
         super().__init__(
-            _convolution(before, after, (1, 3, 3), (1, dilation, dilation)),
-            nn.BatchNorm3d(after),
-            nn.ReLU(),
-            _convolution(after, after, (3, 1, 1), (dilation, 1, 1)),
-            nn.BatchNorm3d(after),
-            nn.ReLU(),
+            _rectified(_convolution(before, after, (1, 3, 3), (1, dilation, dilation))),
+            _rectified(_convolution(after, after, (3, 1, 1), (dilation, 1, 1))),
         )
 
 
 def _merging(before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(_convolution(before, after, (1, 1, 1)), nn.BatchNorm3d(after), nn.ReLU())
+    return nn.Sequential(_rectified(_convolution(before, after, (1, 1, 1))), nn.MaxPool3d(2))
 
 
 class Head(nn.Module):
@@ -92,42 +93,64 @@ class Head(nn.Module):
         self.second = nn.Linear(hidden[0], hidden[1])
         self.last = nn.Linear(hidden[1], 1)
 
-    def forward(self, averaged: Tensor) -> Tensor:
+    def hidden(self, averaged: Tensor) -> tuple[Tensor, Tensor]:
         one = torch.relu(self.first(averaged))
-        two = torch.relu(self.second(one))
+        return one, torch.relu(self.second(one))
+
+    def forward(self, averaged: Tensor) -> Tensor:
+        _, two = self.hidden(averaged)
         logit: Tensor = self.last(two)
         return logit
 
     def slope(self, averaged: Tensor) -> Tensor:
         """The exact gradient of the logit [n, channels] with respect to the averaged maps, in forward
         operators alone: a layer's share is its weights where its rectifier lets through."""
-        one = torch.relu(self.first(averaged))
-        two = torch.relu(self.second(one))
+        one, two = self.hidden(averaged)
         through = torch.sign(two) * self.last.weight
         through = torch.sign(one) * (through @ self.second.weight)
         return through @ self.first.weight
 
 
-class Network(nn.Module):
-    """What CSAC-Net and its baseline share: maps, their average, a head, and a heatmap.
+def scaled(hu: Tensor) -> Tensor:
+    low, high = WINDOW_HU
+    return (hu.clamp(low, high) - low) * (1 / (high - low))
 
-    `lit` are the channels of the maps that the heatmap shows.
+
+class ResNet(nn.Module):
+    """The paper's baseline: a residual network, a head on its averaged maps, and a heatmap.
+
+    `lit` are the channels of the maps that the heatmap shows. `besides` are channels that others add to them.
     """
 
-    lit: slice
-
-    def __init__(self, channels: int, hidden: tuple[int, int]) -> None:
+    def __init__(self, configuration: Configuration, besides: int = 0) -> None:
         super().__init__()
-        self.head = Head(channels, hidden)
+        widths = configuration.widths
+        self.head = Head(widths[3] + besides, configuration.head)
+        self.stem = _rectified(
+            nn.Conv3d(1, widths[0], (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False)
+        )
+        self.residual = nn.ModuleList(
+            residual_module(before, after, blocks)
+            for before, after, blocks in zip((widths[0], *widths[:3]), widths, BLOCKS, strict=True)
+        )
+        self.pools = nn.ModuleList(nn.MaxPool3d(2) for _ in range(3))
+        self.lit = slice(0, widths[3])
+
+    def levels(self, hu: Tensor) -> Iterator[Tensor]:
+        """What comes out of each residual module."""
+        maps = self.stem(scaled(hu))
+        for number, module in enumerate(self.residual):
+            maps = module(self.pools[number - 1](maps) if number else maps)
+            yield maps
 
     def maps(self, hu: Tensor) -> Tensor:
         """The maps [n, channels, d, h, w] of volumes [n, 1, D, H, W] in HU."""
-        raise NotImplementedError
+        *_, maps = self.levels(hu)
+        return maps
 
     def forward(self, hu: Tensor) -> Tensor:
         """Logits [n, 1]."""
-        averaged: Tensor = self.maps(hu).mean((2, 3, 4))
-        logit: Tensor = self.head(averaged)
+        logit: Tensor = self.head(self.maps(hu).mean((2, 3, 4)))
         return logit
 
     def read(self, hu: Tensor) -> Reading:
@@ -140,31 +163,15 @@ class Network(nn.Module):
         return Reading(torch.sigmoid(self.head(averaged)), heatmap)
 
 
-def scaled(hu: Tensor) -> Tensor:
-    low, high = WINDOW_HU
-    return (hu.clamp(low, high) - low) * (1 / (high - low))
-
-
-class CsacNet(Network):
-    """The network of the paper, in one of its sizes."""
+class CsacNet(ResNet):
+    """The network of the paper, in one of its sizes: the baseline with a sub-network beside each of its first
+    three modules, whose maps are merged into its own."""
 
     def __init__(self, configuration: Configuration) -> None:
         one, two, three, four = configuration.widths
         first, other = configuration.cross
         merged = configuration.merged
-        super().__init__(four + 3 * merged, configuration.head)
-        self.stem = nn.Sequential(
-            nn.Conv3d(1, one, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False),
-            nn.BatchNorm3d(one),
-            nn.ReLU(),
-        )
-        self.residual = nn.ModuleList(
-            residual_module(before, after, blocks)
-            for before, after, blocks in zip(
-                (one, *configuration.widths[:3]), configuration.widths, BLOCKS, strict=True
-            )
-        )
-        self.pools = nn.ModuleList(nn.MaxPool3d(2) for _ in range(3))
+        super().__init__(configuration, 3 * merged)
         self.cross = nn.ModuleList(
             (
                 nn.Sequential(
@@ -172,31 +179,26 @@ class CsacNet(Network):
                     nn.MaxPool3d(4),
                     SparseSeparableAtrous(first, other, 3),
                     _merging(other, merged),
-                    nn.MaxPool3d(2),
                 ),
                 nn.Sequential(
                     SparseSeparableAtrous(two, other, 2),
                     nn.MaxPool3d(2),
                     SparseSeparableAtrous(other, other, 3),
                     _merging(other, merged),
-                    nn.MaxPool3d(2),
                 ),
-                nn.Sequential(
-                    SparseSeparableAtrous(three, other, 2), _merging(other, merged), nn.MaxPool3d(2)
-                ),
+                nn.Sequential(SparseSeparableAtrous(three, other, 2), _merging(other, merged)),
             )
         )
         # What comes out of the last max pooling is merged last.
         self.lit = slice(four + 2 * merged, four + 3 * merged)
 
     def maps(self, hu: Tensor) -> Tensor:
-        maps = self.stem(scaled(hu))
         crossed = []
-        for module, pool, cross in zip(self.residual[:3], self.pools, self.cross, strict=True):
-            maps = module(maps)
-            crossed.append(cross(maps))
-            maps = pool(maps)
-        return torch.cat([self.residual[3](maps), *crossed], 1)
+        for number, level in enumerate(self.levels(hu)):
+            maps = level
+            if number < len(self.cross):
+                crossed.append(self.cross[number](level))
+        return torch.cat([maps, *crossed], 1)
 
     def sparsity(self) -> Tensor:
         """The L1 norm of the weights of the atrous convolutions, which training keeps small."""
@@ -206,28 +208,3 @@ class CsacNet(Network):
             if isinstance(layer, nn.Conv3d) and max(layer.dilation) > 1
         ]
         return torch.stack([weight.abs().sum() for weight in weights]).sum()
-
-
-class ResNet(Network):
-    """The paper's baseline: the same residual network without the sub-networks."""
-
-    def __init__(self, configuration: Configuration) -> None:
-        super().__init__(configuration.widths[3], configuration.head)
-        one = configuration.widths[0]
-        self.stem = nn.Sequential(
-            nn.Conv3d(1, one, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3), bias=False),
-            nn.BatchNorm3d(one),
-            nn.ReLU(),
-        )
-        parts: list[nn.Module] = []
-        before = one
-        for number, (after, blocks) in enumerate(zip(configuration.widths, BLOCKS, strict=True)):
-            parts += [nn.MaxPool3d(2)] if number else []
-            parts.append(residual_module(before, after, blocks))
-            before = after
-        self.trunk = nn.Sequential(*parts)
-        self.lit = slice(0, configuration.widths[3])
-
-    def maps(self, hu: Tensor) -> Tensor:
-        maps: Tensor = self.trunk(self.stem(scaled(hu)))
-        return maps

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.spec import ModelSpec, to_metadata
-from tools.network.csacnet import Network, Reading
+from tools.network.csacnet import Reading, ResNet
 
 OPSET: Final = 18
 
@@ -17,7 +17,7 @@ OPSET: Final = 18
 class _Exported(nn.Module):
     """The network as one function of the volume."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: ResNet) -> None:
         super().__init__()
         self.network = network
 
@@ -25,7 +25,7 @@ class _Exported(nn.Module):
         return self.network.read(hu)
 
 
-def to_onnx(network: Network, spec: ModelSpec) -> bytes:
+def to_onnx(network: ResNet, spec: ModelSpec) -> bytes:
     """The network as an ONNX file with its specification, for batches of one volume.
 
     Normalisation is folded into the convolutions. The same weights give the same bytes.
