@@ -41,7 +41,7 @@ class Ward:
         return row.study
 
     def attention(self, station: str | None = None) -> tuple[int, int, int]:
-        """Studies that are suspect, series not analysed, series that failed."""
+        """Studies that are suspect, of which a series was not analysed, of which one failed."""
         with closing(JournalReader(self.path)) as reader:
             found = reader.attention(station)
         return found["suspect"], found["not_analysed"], found["failed"]

@@ -13,9 +13,9 @@ const LINES = {
     `${plural(counts.suspect, "study", "studies")} with suspected COVID\u201119 pneumonia: read first`,
   not_analysed: ({ counts }) =>
     [
-      counts.not_analysed ? `${plural(counts.not_analysed, "series", "series")} not analysed` : "",
-      counts.failed ? `${plural(counts.failed, "series", "series")} failed` : "",
-    ].filter(Boolean).join(", ") + ": Scanlight says nothing about them",
+      counts.not_analysed ? `${plural(counts.not_analysed, "study", "studies")} not analysed` : "",
+      counts.failed ? `${plural(counts.failed, "study", "studies")} failed` : "",
+    ].filter(Boolean).join(", ") + ": Scanlight says nothing about what was not read",
   reading: ({ counts }) =>
     counts.in_progress ? `${plural(counts.in_progress, "series", "series")} in progress` : "starting: the first checks run",
   ready: () => "no flag is not a negative result",
