@@ -15,7 +15,7 @@ const LINES = {
     [
       counts.not_analysed ? `${plural(counts.not_analysed, "study", "studies")} not analysed` : "",
       counts.failed ? `${plural(counts.failed, "study", "studies")} failed` : "",
-    ].filter(Boolean).join(", ") + ": Scanlight says nothing about what was not read",
+    ].filter(Boolean).join(", ") + ": Scanlight says nothing about them",
   reading: ({ counts }) =>
     counts.in_progress ? `${plural(counts.in_progress, "series", "series")} in progress` : "starting: the first checks run",
   ready: () => "no flag is not a negative result",
