@@ -123,7 +123,7 @@ class Watch(threading.Thread):
         self._census = Census(known)
         self._mount = mount or ""
         self._bare = bare
-        self._found = False
+        self._found = self._doubted = False
         self._rescan_s = rescan_s
         self._wants_hints = hints
         self._hints: Hints | None = None
@@ -299,6 +299,7 @@ class Watch(threading.Thread):
         self._tell_sentinels()
         if self._stopping:
             return
+        self._doubted = down is not None
         if down is None:
             self._first_look = False
             self._bare = self._bare and not self._found
@@ -343,6 +344,9 @@ class Watch(threading.Thread):
 
     def _settle_mount(self) -> None:
         """As long as the folder is bare, whatever is mounted over it is taken, and looked at as at first."""
+        # What was found by a look that ended on another mount may lie on either.
+        self._found = self._found and not self._doubted
+        self._bare = self._bare and not self._found
         mount = folder.check(self._root, None if self._bare else self._mount)
         if self._bare and mount != self._mount:
             self._first_look = True

@@ -415,6 +415,19 @@ def test_as_long_as_nothing_was_found_a_share_mounted_over_it_is_looked_at_for_t
     assert told.arrivals[0].changed_ns == old.stat().st_ctime_ns
 
 
+def test_from_the_first_find_on_another_mount_is_down_although_no_look_came_between(
+    root: Path, tmp_path: Path
+) -> None:
+    share = tmp_path / "share"
+    share.mkdir()
+    with looking(root) as one:
+        one.wait_for(write(root / "a"))
+        one.watch.found()
+        with bound(share, root):
+            one.watch.look()
+            one.wait("it is missed", lambda: one.scans()[-1].down)
+
+
 def test_a_file_that_passed_is_told_of_again_when_it_was_filled_and_its_time_put_back(root: Path) -> None:
     path = write(root / "a", "0000")
     before = path.stat()
