@@ -60,6 +60,7 @@ def test_the_wheel_reads_a_chest_outside_of_the_checkout(tmp_path: Path) -> None
         archive.extractall(site)
     assert {name.split("/")[0] for name in names if not name.startswith("scanlight-")} == OURS
     assert_the_pages_are_there(set(names))
+    assert_every_model_has_its_known_answers(names)
     script = (
         "import appliance.known_answers as k, engines, tools; print(k.__file__); print(k.SERIES);"
         "import sys; sys.argv = ['scanlight', 'read', '--json', str(k.SERIES)];"
@@ -79,6 +80,12 @@ def test_the_wheel_reads_a_chest_outside_of_the_checkout(tmp_path: Path) -> None
     assert module.startswith(str(site))
     assert series.startswith(str(site))
     assert len(records) == 2
+
+
+def assert_every_model_has_its_known_answers(names: list[str]) -> None:
+    models = {Path(name).stem for name in names if re.fullmatch(r"engines/models/.+\.onnx", name)}
+    answers = {Path(name).stem for name in names if re.fullmatch(r"appliance/known_answers/.+\.json", name)}
+    assert models == answers != set()
 
 
 def assert_the_pages_are_there(names: set[str]) -> None:
