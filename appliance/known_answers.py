@@ -2,7 +2,7 @@
 
 A probability alone cannot see a mirrored or reversed volume, so the model grid's digest and the place of the
 heatmap are compared too. The series ship with the appliance (`scanlight phantom` wrote them); what is
-expected of them belongs to a model: it ships with the model that is built in, comes with a bundle, or is
+expected of them belongs to a model: it ships with a model that is built in, comes with a bundle, or is
 made once from a bare ONNX file and kept in the state folder.
 """
 

@@ -23,6 +23,8 @@ from engines.spec import ModelSpec, SpecError, from_metadata, sentence
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 
+_EMBEDDED = Path(str(importlib.resources.files("engines"))) / "models"
+
 
 class BundleError(Exception):
     """A model that cannot be loaded or must not be; the message is one sentence with what to do."""
@@ -59,9 +61,19 @@ class Manifest(BaseModel):
         return self
 
 
+def embedded_models() -> list[Path]:
+    """Every model that ships."""
+    return sorted(_EMBEDDED.glob("*.onnx"))
+
+
+def embedded_model(name: str) -> Path:
+    """One of the models that ship."""
+    return _EMBEDDED / f"{name}.onnx"
+
+
 def default_model() -> Path:
-    """The model that ships."""
-    return Path(str(importlib.resources.files("engines") / "models" / "densitometry.onnx"))
+    """The model that reads where none is named."""
+    return embedded_model("densitometry")
 
 
 def load_model(path: Path) -> ModelFile:

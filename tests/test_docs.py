@@ -16,7 +16,7 @@ from command import scanlight
 from appliance.cli import COMMANDS
 from appliance.metrics import FILE_KINDS
 from appliance.reasons import MOVABLE, RULES, Reason
-from engines.bundle import default_model, load_model
+from engines.bundle import embedded_model, load_model
 from engines.runner import open_engine
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,7 +70,7 @@ def test_the_physicists_model_is_one(tmp_path: Path) -> None:
     """The example as it stands, with a network of its names in front of it."""
     text = (ROOT / "docs/for-physicists.md").read_text()
     (example,) = re.findall(r"```python\n(.*?)```", text, re.S)
-    network = onnx.load(default_model())
+    network = onnx.load(embedded_model("densitometry"))
     del network.metadata_props[:]
     onnx.save(network, tmp_path / "network.onnx")
     (tmp_path / "example.py").write_text(example)

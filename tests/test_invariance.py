@@ -12,7 +12,7 @@ from appliance.findings.objects import centroid_mm
 from appliance.imaging.slices import read_slice
 from appliance.reading import Reading, read_series, rules_for
 from appliance.records import SlicePlan
-from engines.bundle import default_model
+from engines.bundle import embedded_model
 from engines.protocol import Engine
 from engines.runner import open_engine
 from tools.phantom import Chest, Export, Phantom, make_chest, write_series
@@ -34,7 +34,7 @@ ORIENTATIONS = {
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    engine = open_engine(default_model())
+    engine = open_engine(embedded_model("densitometry"))
     yield engine
     engine.close()
 

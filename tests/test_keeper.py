@@ -29,7 +29,7 @@ from appliance.recorder import Recorder
 from appliance.records import SlicePlan
 from appliance.shown import shown
 from appliance.state_disk import StateDisk
-from engines.bundle import default_model, load_model
+from engines.bundle import embedded_model, load_model
 
 
 class Room:
@@ -40,7 +40,7 @@ class Room:
         self.export = tmp_path / "export"
         self.export.mkdir()
         (tmp_path / "objects").mkdir()
-        model = load_model(default_model())
+        model = load_model(embedded_model("densitometry"))
         rules = rules_for(model.spec)
         plan = SlicePlan.for_grid(model.spec.grid)
         self.posted: queue.Queue[Parsed] = queue.Queue()

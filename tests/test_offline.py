@@ -12,7 +12,7 @@ from appliance.imaging.isolation import SlicePool
 from appliance.offline import TreeReader
 from appliance.reading import rules_for
 from appliance.reasons import Outcome, Reason
-from engines.bundle import default_model
+from engines.bundle import embedded_model
 from engines.runner import open_engine
 
 REASONS = {
@@ -31,7 +31,7 @@ def test_a_poisoned_file_costs_its_series_alone(
         for number, file in enumerate(small_chest(kind)):
             name = f"{poison}-{file.name}" if (kind, number) == ("clear", 20) else file.name
             (tmp_path / kind / name).symlink_to(file)
-    engine = open_engine(default_model())
+    engine = open_engine(embedded_model("densitometry"))
     with PoisonPool() as pool:
         reader = TreeReader(engine, rules_for(engine.spec), pool, window=2)
         records = {record.outcome: record for record in reader.records([tmp_path])}
@@ -52,7 +52,7 @@ def test_a_file_that_changes_between_header_and_pixels_fails_its_series(
         if what == "Finding series" and done == total:
             victim.write_bytes(victim.read_bytes() + b"\0\0")
 
-    engine = open_engine(default_model())
+    engine = open_engine(embedded_model("densitometry"))
     with SlicePool(1) as pool:
         reader = TreeReader(engine, rules_for(engine.spec), pool, window=2, progress=touch)
         (record,) = reader.records([tmp_path])

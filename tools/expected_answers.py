@@ -1,6 +1,6 @@
-"""Writes what the model that ships answers to the known answers: `python -m tools.expected_answers`.
+"""Writes what each model that ships answers to the known answers: `python -m tools.expected_answers`.
 
-Run it when that model, the known-answer series or the imaging version changed on purpose.
+Run it when one of them, the known-answer series or the imaging version changed on purpose.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from appliance.known_answers import SERIES, Answer, KnownAnswers
 from appliance.reading import rules_for
 from appliance.records import Slice, SlicePlan
 from appliance.state_disk import StateDisk
-from engines.bundle import default_model, load_model
+from engines.bundle import embedded_models, load_model
 from engines.runner import open_engine
 
 
-def expected() -> dict[str, object]:
-    """The content of the file. Digests are left to each machine: the last bits of a mean may differ."""
-    engine = open_engine(load_model(default_model()))
+def expected(model: Path) -> dict[str, object]:
+    """The content of a model's file. Digests are left to each machine: the last bits of a mean may differ."""
+    engine = open_engine(load_model(model))
     answers = KnownAnswers(engine, rules_for(engine.spec), _read_slices, Path(), StateDisk()).compute()
     return {
         "model": engine.digest,
@@ -50,8 +50,8 @@ def _read_slices(paths: Sequence[Path], plan: SlicePlan) -> list[Slice]:
 
 
 def main() -> None:
-    path = SERIES / f"{default_model().stem}.json"
-    path.write_text(json.dumps(expected(), indent=1) + "\n")
+    for model in embedded_models():
+        (SERIES / f"{model.stem}.json").write_text(json.dumps(expected(model), indent=1) + "\n")
 
 
 if __name__ == "__main__":

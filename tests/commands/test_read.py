@@ -12,13 +12,16 @@ import pydicom
 import pytest
 from command import scanlight
 
+from engines.bundle import embedded_model
 from tools.phantom import Chest, Export, make_chest, write_dose_sheet, write_localizer, write_series
 
 SmallChest = Callable[[str], list[Path]]
 
+MODEL = ("--model", embedded_model("densitometry"))
+
 
 def read(*words: str | Path) -> tuple[int, list[dict[str, Any]], str]:
-    done = scanlight("read", "--json", *words)
+    done = scanlight("read", "--json", *MODEL, *words)
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
@@ -191,7 +194,7 @@ def test_usage_errors_exit_with_2(words: list[str]) -> None:
 
 
 def test_a_table_for_people(small_chest: SmallChest) -> None:
-    done = scanlight("read", small_chest("covid")[0].parent, env={"COLUMNS": "120"})
+    done = scanlight("read", *MODEL, small_chest("covid")[0].parent, env={"COLUMNS": "120"})
     assert done.returncode == 0
     assert "flagged" in done.stdout
     assert "not CSAC-Net" in done.stdout

@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.bundle import default_model, load_model
+from engines.bundle import embedded_model, load_model
 from engines.spec import to_metadata
 
 
 def model(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray]) -> Path:
     """A model from `volume`, whose mean is `mean`, to `probability`."""
-    spec = load_model(default_model()).spec.model_copy(
+    spec = load_model(embedded_model("densitometry")).spec.model_copy(
         update={"name": "fault", "input": "volume", "output": "probability", "heatmap": None}
     )
     graph = helper.make_graph(

@@ -20,8 +20,12 @@ import pydicom
 import yaml
 from command import scanlight
 
+from engines.bundle import embedded_model
+
 
 class Appliance:
+    """Reads with densitometry, which is quick and flags what tests mean it to; `settings` name another."""
+
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.export_folder = folder / "export"
         self.state = folder / "state"
@@ -38,6 +42,7 @@ class Appliance:
                     "export_folder": str(self.export_folder),
                     "state_folder": str(self.state),
                     "listen": f"127.0.0.1:{port}",
+                    "model": str(embedded_model("densitometry")),
                     "completeness": {"floor_s": 0.6, "ceiling_s": 3.0},
                     "rescan_s": 1.0,
                     **settings,

@@ -17,6 +17,8 @@ import pytest
 from command import scanlight
 from harness import Appliance, uid_of
 
+from engines.bundle import embedded_model
+
 SmallChest = Callable[[str], list[Path]]
 
 
@@ -59,7 +61,8 @@ def test_list_read_and_results_folder_give_the_same_record(
         assert httpx.get(f"{appliance.url}/api/series").json() == [record]
         shown = json.loads(appliance.cli("show", record["series_uid"][-8:], "--json").stdout)
         assert shown == record
-    offline = json.loads(scanlight("read", "--json", str(files[0].parent)).stdout)
+    model = embedded_model("densitometry")
+    offline = json.loads(scanlight("read", "--json", "--model", model, files[0].parent).stdout)
     for key in (
         "outcome",
         "probability",

@@ -6,7 +6,16 @@ import os
 
 import pytest
 
-from engines.bundle import MANIFEST, MANIFEST_HASH, BundleError, default_model, load_model, write_manifest
+from engines.bundle import (
+    MANIFEST,
+    MANIFEST_HASH,
+    BundleError,
+    default_model,
+    embedded_model,
+    embedded_models,
+    load_model,
+    write_manifest,
+)
 
 
 @pytest.fixture
@@ -35,10 +44,21 @@ def test_bare_onnx(make_model, spec):
     assert model.digest == hashlib.sha256(model.content).hexdigest()
 
 
-def test_the_model_that_ships():
-    model = load_model(default_model())
+@pytest.mark.parametrize("path", embedded_models(), ids=lambda path: path.stem)
+def test_no_model_that_ships_is_a_product(path):
+    model = load_model(path)
+    assert model.spec.intended_use in ("placeholder", "demonstration")
+    assert model.spec.notice
+
+
+def test_densitometry_is_a_placeholder():
+    model = load_model(embedded_model("densitometry"))
     assert (model.spec.name, model.spec.intended_use) == ("densitometry", "placeholder")
     assert model.spec.notice.startswith("not CSAC-Net")
+
+
+def test_the_default_is_one_of_those_that_ship():
+    assert default_model() in embedded_models()
 
 
 def test_bundle(bundle, spec):

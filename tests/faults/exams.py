@@ -19,6 +19,7 @@ import pydicom
 from command import scanlight
 from witness import Told, Witness, latest
 
+from engines.bundle import embedded_model
 from tools.phantom import Chest, Export, Kind, make_chest, write_localizer, write_series
 
 _UID = re.compile(rb"2\.25\.(\d+)")
@@ -164,6 +165,7 @@ def busy_day(scanner: Scanner, chance: random.Random, stop: threading.Event) -> 
 
 
 def read_offline(folder: Path) -> dict[str, Told]:
-    """What `scanlight read` says of the files in a folder."""
-    lines = scanlight("read", "--json", folder).stdout.splitlines()
+    """What `scanlight read` says of the files in a folder, with the model of the appliances."""
+    model = embedded_model("densitometry")
+    lines = scanlight("read", "--json", "--model", model, folder).stdout.splitlines()
     return latest(map(json.loads, lines))

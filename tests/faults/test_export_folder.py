@@ -16,6 +16,7 @@ from command import scanlight
 from file_systems import bound, inotify_descriptors, mounted_anew, shared
 from harness import Appliance, uid_of
 
+from engines.bundle import embedded_model
 from tools.replay.restamp import Original, fresh_uid
 
 SmallChest = Callable[[str], list[Path]]
@@ -228,7 +229,8 @@ def test_a_share_of_which_each_read_takes_a_second_is_read_as_any_other(
 
         appliance.wait("it is told of", told, 60)
         (record,) = appliance.findings()
-    quick = json.loads(scanlight("read", "--json", str(scanner / "study")).stdout)
+    model = embedded_model("densitometry")
+    quick = json.loads(scanlight("read", "--json", "--model", model, scanner / "study").stdout)
     for key in ("outcome", "reason", "probability", "reading_key", "slices"):
         assert record[key] == quick[key], key
     # The share answers one question at a time, and looks are late that wait behind a second's reading.

@@ -22,6 +22,7 @@ import pytest
 from daemon.harness import Appliance
 
 from appliance.light import FAULTS
+from engines.bundle import embedded_model
 from tools.phantom import Chest, make_chest, write_series
 
 DOCS = Path(__file__).resolve().parents[2] / "docs/inputs.md"
@@ -190,7 +191,8 @@ def vanish(appliance: Appliance, files: Sequence[Path]) -> None:
 
 
 def read_offline(export: Path, under: Sequence[str]) -> list[Record]:
-    command = [*under, sys.executable, "-m", "appliance", "read", "--json", str(export)]
+    model = embedded_model("densitometry")
+    command = [*under, sys.executable, "-m", "appliance", "read", "--json", "--model", model, export]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 3, done.stderr
     records = [json.loads(line) for line in done.stdout.splitlines()]

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch: pip install 'scanlight[train]'")
 
-from engines.bundle import default_model, load_model  # noqa: E402
+from engines.bundle import embedded_model, load_model  # noqa: E402
 from engines.spec import ModelSpec  # noqa: E402
 from tools.network.configuration import CONFIGURATIONS, Size  # noqa: E402
 from tools.network.csacnet import CsacNet, ResNet  # noqa: E402
@@ -23,7 +23,7 @@ PAPER = {"convolution": 39, "atrous convolution": 10, "max pooling": 3 + 5, "ful
 
 def spec(size: Size) -> ModelSpec:
     update = {"name": "csac-net", "grid": CONFIGURATIONS[size].grid}
-    return load_model(default_model()).spec.model_copy(update=update)
+    return load_model(embedded_model("densitometry")).spec.model_copy(update=update)
 
 
 def trained(kind: type[ResNet] = CsacNet) -> ResNet:

@@ -11,12 +11,14 @@ from machine import Machine, system_python
 from releases import ROOT, Release
 
 from appliance.journal import MIGRATIONS
+from engines.bundle import embedded_model
 
 pytestmark = pytest.mark.slow
 
 CONFIG = """\
 export_folder: /srv/ct-export
 state_folder: /var/lib/scanlight
+model: /srv/model/densitometry.onnx
 completeness: {floor_s: 0.6, ceiling_s: 3}
 rescan_s: 1
 """
@@ -37,6 +39,7 @@ class Site:
         self.wheelhouse = machine.bring(releases[0].wheelhouse, "/root/release")
         self.export = machine.path("/srv/ct-export")
         self.export.mkdir(parents=True)
+        machine.bring(embedded_model("densitometry"), "/srv/model")
         self.drop_in("log.conf", LOG)
 
     def install_sh(self, *words: str) -> str:

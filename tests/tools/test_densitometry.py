@@ -8,7 +8,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
-from engines.bundle import default_model
+from engines.bundle import embedded_model
 from engines.runner import open_engine
 from tools.densitometry import build, write
 from tools.phantom import Chest, make_chest
@@ -21,7 +21,7 @@ LITRES = 80 * 128 * 128 * 5.0 * 3.2 * 3.2 / 1e6
 
 @pytest.fixture(scope="module")
 def engine():
-    return open_engine(default_model(), threads=2)
+    return open_engine(embedded_model("densitometry"), threads=2)
 
 
 def by_hand(hu):
@@ -98,7 +98,7 @@ def scanned(kind, seed, **options):
 
 def test_the_committed_file_is_what_the_script_writes(tmp_path):
     write(tmp_path / "again.onnx")
-    assert (tmp_path / "again.onnx").read_bytes() == default_model().read_bytes()
+    assert (tmp_path / "again.onnx").read_bytes() == embedded_model("densitometry").read_bytes()
 
 
 def test_nothing_but_pooling_and_arithmetic():
@@ -109,7 +109,7 @@ def test_nothing_but_pooling_and_arithmetic():
 
 def test_largest_activation_is_the_density_itself():
     """Everything after the first subtraction stays far below the largest FP16 number, 65504."""
-    model = onnx.load(default_model())
+    model = onnx.load(embedded_model("densitometry"))
     model.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
         for node in model.graph.node

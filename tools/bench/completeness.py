@@ -24,6 +24,7 @@ from rich.table import Table
 
 from appliance.commands.table import words
 from appliance.findings.record import SeriesRecord
+from engines.bundle import embedded_model
 from tools.bench.completeness_arrivals import PATTERNS, Place
 from tools.bench.completeness_clock import MISSING, Clock
 from tools.bench.completeness_exporter import SENTINEL, Exported, Exporter
@@ -31,6 +32,9 @@ from tools.bench.completeness_observer import Observer
 from tools.bench.completeness_outcomes import Bar, Row, bars, median_of, row_of
 from tools.bench.completeness_runs import DEFAULTS, FAST, Run, Setting, make_sources, overlapping_runs
 from tools.own_daemon import DaemonFailed, OwnDaemon
+
+MODEL = embedded_model("densitometry")
+"""Times are of the wait for completeness, and this model adds nearly none."""
 
 
 def completeness(
@@ -131,6 +135,7 @@ def _daemon(folder: Path, place: Place, setting: Setting, clock: Clock | None) -
         },
         "rescan_s": setting.rescan_s,
         "polling": "on" if place == "share" else "off",
+        "model": str(MODEL),
     }
     environment = clock.environment if clock and place == "clock" else {}
     return OwnDaemon(folder, tempo.ceiling_s, settings=settings, environment=environment)
@@ -186,7 +191,7 @@ def _settle(observers: Collection[Observer], daemons: Collection[OwnDaemon], set
 def _read(folders: Sequence[Path]) -> dict[str, str | None]:
     """The reading keys that another process, without a daemon, gives the series, by their UIDs."""
     done = subprocess.run(
-        [sys.executable, "-m", "appliance", "read", "--json", *map(str, folders)],
+        [sys.executable, "-m", "appliance", "read", "--json", "--model", MODEL, *folders],
         capture_output=True,
         text=True,
         check=False,

@@ -31,6 +31,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
+from engines.bundle import embedded_model
 from tools.bench.long_journal import make_long_journal
 from tools.own_daemon import DaemonFailed, OwnDaemon
 
@@ -98,7 +99,8 @@ def measure(folder: Path, series: int, starts: int, rounds: int) -> Result:
             stack.close()
             own = folder / str(start)
             own.mkdir()
-            daemon = stack.enter_context(OwnDaemon(own, CEILING_S, settings={"state_folder": str(state)}))
+            settings = {"state_folder": str(state), "model": str(embedded_model("densitometry"))}
+            daemon = stack.enter_context(OwnDaemon(own, CEILING_S, settings=settings))
             text, seconds = _scrape(daemon.port)
             firsts.append(seconds)
         peer = _peer(text)

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from engines.bundle import embedded_model
 from tools.own_daemon import DaemonFailed, NewResults, OwnDaemon
 from tools.replay.journal_size import table_sizes
 from tools.replay.ledger import Ledger
@@ -124,8 +125,10 @@ def _studies(source: Path | None, made: Path, console: Console) -> list[Study]:
 
 def _own_daemon(day: Day, folder: Path, console: Console) -> Summary:
     console.print("Starting the daemon on the embedded CPU engine …")
+    # What is counted is of the appliance around the model, and so is what grows: the lightest one does.
+    settings = {"model": str(embedded_model("densitometry"))}
     with (
-        OwnDaemon(folder, CEILING_S, environment=GIVE_BACK) as daemon,
+        OwnDaemon(folder, CEILING_S, settings=settings, environment=GIVE_BACK) as daemon,
         _Bar(console, day.total) as bar,
     ):
         watched = _Watched(daemon)
