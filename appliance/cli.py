@@ -65,6 +65,10 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("model", "summary"): Command(
         "tools.network.command:summary", "Print the layers of CSAC-Net and their cost."
     ),
+    ("model", "export"): Command(
+        "tools.train.command:export", "Write a checkpoint's network as an ONNX model."
+    ),
+    ("train",): Command("tools.train.command:train", "Train CSAC-Net on labelled series."),
     ("evaluate",): Command(
         "tools.evaluate.command:evaluate", "Measure a model's scores against labels, and write a report."
     ),

@@ -10,20 +10,20 @@ import numpy as np
 import pydicom
 import pytest
 
-from engines.bundle import default_model, load_model
+from engines.bundle import embedded_model, load_model
 from engines.spec import Accepted
 from tools.dataset.cases import Case, read_cases
 from tools.dataset.splits import Leak, Split, check, split
 from tools.dataset.volumes import Made, make_volumes
-from tools.evaluate.problem import CannotEvaluate
-from tools.evaluate.sheet import read_sheet
+from tools.problem import WrongInput
+from tools.sheet import read_sheet
 from tools.phantom.chest import Chest
 from tools.phantom.command import write_mask
 from tools.phantom.companions import write_localizer
 from tools.phantom.dicom import write_series
 from tools.phantom.make import make_chest
 
-GRID = load_model(default_model()).spec.grid
+GRID = load_model(embedded_model("densitometry")).spec.grid
 ANY = Accepted()
 
 
@@ -63,7 +63,7 @@ def test_a_table_names_series_by_folder_or_by_uid(root: Path, tmp_path: Path) ->
     (one,) = read_cases(root, read_sheet(tmp_path / "uids.csv"))
     assert {path.parent for path in one.files} == {root / "4"}
     (tmp_path / "uids.csv").write_text("series_uid,label\n1.2.3,0\n")
-    with pytest.raises(CannotEvaluate, match=r"line 2, column series_uid: there is no series '1.2.3'"):
+    with pytest.raises(WrongInput, match=r"line 2, column series_uid: there is no series '1.2.3'"):
         read_cases(root, read_sheet(tmp_path / "uids.csv"))
 
 

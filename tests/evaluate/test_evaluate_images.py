@@ -11,11 +11,14 @@ from typing import Any
 import pydicom
 import pytest
 
+from engines.bundle import embedded_model
 from tools.phantom import Chest, Export, write_localizer
 
 Evaluated = Callable[..., dict[str, Any]]
 Refused = Callable[..., str]
 SmallChest = Callable[[str], list[Path]]
+
+MODEL = ("--model", embedded_model("densitometry"))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def test_series_are_scored_and_none_is_dropped(folder: Path, evaluated: Evaluate
         "path;label;centre\ncovid;1;A\nclear/;0;A\nhalf;0;B\nlost;1;B\n",
     )
     out = tmp_path / "report"
-    found = evaluated("--images", folder, "--labels", table, "--out", out)
+    found = evaluated("--images", folder, "--labels", table, *MODEL, "--out", out)
     whole = found["comparisons"][0]
     assert (whole["positives"], whole["negatives"], whole["auc"]["value"]) == (1, 1, 1)
     assert found["model"].startswith("densitometry")
@@ -79,7 +82,7 @@ def test_labels_by_series_uid_and_series_without_a_label(
 ) -> None:
     uids = [pydicom.dcmread(small_chest(kind)[0]).SeriesInstanceUID for kind in ("covid", "clear")]
     table = labels(tmp_path / "labels.csv", f"series_uid,group\n{uids[0]},COVID\n{uids[1]},NP\n")
-    found = evaluated("--images", folder, "--labels", table, "--positive", "COVID")
+    found = evaluated("--images", folder, "--labels", table, *MODEL, "--positive", "COVID")
     assert found["comparisons"][0]["auc"]["value"] == 1
     assert sorted(one["why"] for one in found["without_label"]) == [
         "not analysed: incomplete lung",
@@ -111,15 +114,14 @@ def test_labels_that_do_not_fit(
 @pytest.fixture(scope="module")
 def joined(folder: Path) -> Callable[[Path], str]:
     """What joining labels with the folder, which is read once, ends with."""
-    from engines.bundle import default_model
     from tools.evaluate.images import join, read_tree
-    from tools.evaluate.problem import CannotEvaluate
-    from tools.evaluate.sheet import read_sheet
+    from tools.problem import WrongInput
+    from tools.sheet import read_sheet
 
-    tree = read_tree(folder, default_model(), lambda what, done, total: None)
+    tree = read_tree(folder, MODEL[1], lambda what, done, total: None)
 
     def ended(table: Path) -> str:
-        with pytest.raises(CannotEvaluate) as told:
+        with pytest.raises(WrongInput) as told:
             join(tree, folder, read_sheet(table), None)
         return str(told.value)
 

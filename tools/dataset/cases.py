@@ -11,7 +11,7 @@ from appliance.imaging.header import NotDicom, Unreadable
 from appliance.imaging.slices import read_slice
 from appliance.records import SlicePlan
 from tools.evaluate.cases import GROUP, read_ids, read_labels
-from tools.evaluate.sheet import Sheet
+from tools.sheet import Sheet
 
 CENTRE = "centre"
 
@@ -31,7 +31,7 @@ class Case:
 def read_cases(root: Path, sheet: Sheet, positive: str | None = None) -> list[Case]:
     """The cases of a table with `series_uid` or `path` (below the root), `label` or `group`, and `centre`.
 
-    Raises CannotEvaluate where a line names no files.
+    Raises WrongInput where a line names no files.
     """
     labels = read_labels(sheet, positive)
     names = read_ids(sheet, sheet.rows)

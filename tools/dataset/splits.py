@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tools.dataset.volumes import Made
+from tools.problem import WrongInput
 
 
-class Leak(Exception):
+class Leak(WrongInput):
     """Two parts share what they must not; the message is one sentence."""
 
 

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.evaluate.problem import CannotEvaluate
-from tools.evaluate.sheet import Row, Sheet
+from tools.problem import WrongInput
+from tools.sheet import Row, Sheet
 
 Scores = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -33,9 +33,9 @@ class Cases:
     columns: Mapping[str, tuple[str, ...]]
 
     def column(self, name: str) -> NDArray[np.str_]:
-        """Raises CannotEvaluate where there is none of this name."""
+        """Raises WrongInput where there is none of this name."""
         if name.lower() not in self.columns:
-            raise CannotEvaluate(
+            raise WrongInput(
                 f"There is no column '{name}' to make subgroups of; there is"
                 f" {', '.join(self.columns) or 'none'}: name one of them or add it."
             )
@@ -61,10 +61,10 @@ def read_cases(sheet: Sheet, positive: str | None) -> Cases:
 
 
 def cases_of(sheet: Sheet, rows: tuple[Row, ...], scores: list[float], labels: list[bool]) -> Cases:
-    """These rows with these scores and labels. Raises CannotEvaluate where a class has no case."""
+    """These rows with these scores and labels. Raises WrongInput where a class has no case."""
     for wanted, word in ((True, "positive"), (False, "negative")):
         if wanted not in labels:
-            raise CannotEvaluate(
+            raise WrongInput(
                 f"{sheet.path}: none of the {len(rows)} scored cases is labelled {word}: an evaluation needs"
                 " cases of both classes."
             )
@@ -92,7 +92,7 @@ def read_labels(sheet: Sheet, positive: str | None) -> list[bool]:
             )
     if not any(by_group):
         groups = sorted({row.cells[GROUP] for row in sheet.rows})
-        raise CannotEvaluate(
+        raise WrongInput(
             f"{sheet.path}: no case is of the group '{positive}', only of {', '.join(groups)}:"
             " name one of these with --positive."
         )
@@ -144,7 +144,7 @@ def scores_for(cases: Cases, path: object, other: Sheet) -> Scores:
     ids = read_ids(other, other.rows)
     for names, where in ((cases.ids, path), (ids, other.path)):
         if not names:
-            raise CannotEvaluate(
+            raise WrongInput(
                 f"{where}, line 1: there is no column id or series_uid: two models are compared case by case,"
                 " so name the cases in both files."
             )
@@ -166,6 +166,6 @@ def _same(found: set[str], wanted: set[str], sentence: str) -> None:
         if names
     ]
     if parts:
-        raise CannotEvaluate(
+        raise WrongInput(
             f"{sentence}: {' and '.join(parts)}; score the same cases with both and name them alike."
         )

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tools.evaluate.problem import CannotEvaluate
 from tools.needs import needs
+from tools.problem import WrongInput
 
 
 def evaluate(
@@ -115,7 +115,7 @@ def evaluate(
                 request,
                 lambda what, done, total: status.update(f"{what}: {done} of {total} …") if status else None,
             )
-    except CannotEvaluate as error:
+    except WrongInput as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     if as_json:

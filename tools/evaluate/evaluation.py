@@ -126,7 +126,7 @@ def evaluate(
     readers: Sequence[Reader] = (),
     other: tuple[str, Scores] | None = None,
 ) -> Evaluation:
-    """`other` is another model's name and scores. Raises CannotEvaluate where a wish cannot be met."""
+    """`other` is another model's name and scores. Raises WrongInput where a wish cannot be met."""
     subgroups = subgroups_of_positives(cases, wishes.subgroups)
     parts = [
         everything(cases),

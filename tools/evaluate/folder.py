@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from tools.evaluate.problem import CannotEvaluate
+from tools.problem import WrongInput
 
 REPORT: Final = "report.json"
 KIND: Final = "scanlight evaluate"
@@ -17,16 +17,14 @@ FILES: Final = frozenset((REPORT, "report.html", "roc.png", "reliability.png", "
 
 
 def check_folder(folder: Path) -> None:
-    """Raises CannotEvaluate unless it is new, empty, or an earlier report with nothing added."""
+    """Raises WrongInput unless it is new, empty, or an earlier report with nothing added."""
     if not folder.exists() and not folder.is_symlink():
         # Images may take hours to score: better to know before.
         above = next(one for one in folder.absolute().parents if one.exists())
         if not above.is_dir():
-            raise CannotEvaluate(f"{folder} cannot be made: {above} is a file. Choose another folder.")
+            raise WrongInput(f"{folder} cannot be made: {above} is a file. Choose another folder.")
         if not os.access(above, os.W_OK | os.X_OK):
-            raise CannotEvaluate(
-                f"{folder} cannot be made: nothing may be written to {above}. Choose another."
-            )
+            raise WrongInput(f"{folder} cannot be made: nothing may be written to {above}. Choose another.")
         return
     try:
         names = {path.name for path in folder.iterdir()}
@@ -36,13 +34,13 @@ def check_folder(folder: Path) -> None:
         pass
     except OSError as error:
         raise _unwritable(folder, error) from None
-    raise CannotEvaluate(
+    raise WrongInput(
         f"{folder} exists and is no report of scanlight evaluate: choose a new folder or remove it."
     )
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Raises CannotEvaluate where it cannot be written; then what was there before is there still."""
+    """Raises WrongInput where it cannot be written; then what was there before is there still."""
     check_folder(folder)
     folder = folder.absolute()
     try:
@@ -72,7 +70,7 @@ def _kind(report: Path) -> object:
     return content.get("report") if isinstance(content, dict) else None
 
 
-def _unwritable(folder: Path, error: OSError) -> CannotEvaluate:
-    return CannotEvaluate(
+def _unwritable(folder: Path, error: OSError) -> WrongInput:
+    return WrongInput(
         f"{folder} cannot be written: {error.strerror}. Choose a folder with room that you may write to."
     )

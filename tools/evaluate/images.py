@@ -18,8 +18,8 @@ from engines.bundle import BundleError, load_model
 from engines.protocol import EngineError
 from engines.runner import open_engine
 from tools.evaluate.cases import Cases, Unscored, cases_of, read_ids, read_labels
-from tools.evaluate.problem import CannotEvaluate
-from tools.evaluate.sheet import Row, Sheet
+from tools.problem import WrongInput
+from tools.sheet import Row, Sheet
 
 _SCORED = (Outcome.FLAGGED, Outcome.NOT_FLAGGED)
 
@@ -46,12 +46,12 @@ class Joined:
 
 
 def read_tree(root: Path, model: Path, progress: Callable[[str, int, int], None]) -> Tree:
-    """Reads every series below a folder. Raises CannotEvaluate where the model cannot be used."""
+    """Reads every series below a folder. Raises WrongInput where the model cannot be used."""
     try:
         engine = open_engine(load_model(model))
         rules = rules_for(engine.spec)
     except (BundleError, EngineError, WrongModel) as error:
-        raise CannotEvaluate(str(error)) from None
+        raise WrongInput(str(error)) from None
     workers = max(1, (os.cpu_count() or 2) - 1)
     pool = _NotingPool(workers)
     try:
@@ -104,7 +104,7 @@ def join(tree: Tree, root: Path, sheet: Sheet, positive: str | None) -> Joined:
         else:
             missing.append(_unscored(name, label, found))
     if not scored:
-        raise CannotEvaluate(
+        raise WrongInput(
             f"None of the {len(labels)} labelled series in {root} was scored; the first,"
             f" {missing[0].name}: {missing[0].why}. See scanlight read {root}."
         )

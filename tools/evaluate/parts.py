@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tools.evaluate.cases import GROUP, Cases, Mask
-from tools.evaluate.problem import CannotEvaluate
+from tools.problem import WrongInput
 
 _MOST: Final = 12
 """A column with more values is none of groups."""
@@ -50,7 +50,7 @@ def subgroups_of_positives(cases: Cases, wanted: Sequence[str]) -> list[Part]:
         column = cases.column(name)
         values = _values(cases, name, cases.positive)
         if given and value not in values:
-            raise CannotEvaluate(
+            raise WrongInput(
                 f"--subgroup {one}: no positive case has '{value}' in column '{name}', only"
                 f" {', '.join(values) or 'empty cells'}: name one of these."
             )
@@ -82,7 +82,7 @@ def _values(cases: Cases, name: str, mask: Mask) -> list[str]:
     """In the order of the alphabet; an empty cell belongs nowhere."""
     values = sorted({str(one) for one in cases.column(name)[mask]} - {""})
     if len(values) > _MOST:
-        raise CannotEvaluate(
+        raise WrongInput(
             f"Column '{name}' has {len(values)} values: at most {_MOST} can be compared; merge or rename it."
         )
     return values

@@ -8,8 +8,8 @@ from typing import Final
 from tools.evaluate.cases import Mask, Scores
 from tools.evaluate.intervals import Proportion, proportion
 from tools.evaluate.operating_point import AtThreshold, reaching
-from tools.evaluate.problem import CannotEvaluate
-from tools.evaluate.sheet import Row, Sheet
+from tools.problem import WrongInput
+from tools.sheet import Row, Sheet
 
 _COUNTS: Final = ("tp", "fn", "tn", "fp")
 
@@ -49,7 +49,7 @@ def _reader(sheet: Sheet, row: Row) -> Reader:
     tp, fn, tn, fp = (_count(sheet, row, column) for column in _COUNTS)
     sensitivity, specificity = proportion(tp, tp + fn), proportion(tn, tn + fp)
     if sensitivity is None or specificity is None:
-        raise CannotEvaluate(
+        raise WrongInput(
             f"{sheet.path}, line {row.line}: {row.cells['name']} has read no cases of one class:"
             " tp + fn and tn + fp must be 1 or more."
         )

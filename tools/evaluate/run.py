@@ -20,10 +20,10 @@ from tools.evaluate.operating_point import Rate
 from tools.evaluate.outcome import Source, as_json, scores_csv, summary
 from tools.evaluate.page import page
 from tools.evaluate.plots import plots
-from tools.evaluate.problem import CannotEvaluate
 from tools.evaluate.readers import read_readers
 from tools.evaluate.sections import Section, left_out, sections
-from tools.evaluate.sheet import Sheet, read_sheet
+from tools.problem import WrongInput
+from tools.sheet import Sheet, read_sheet
 
 OPERATING_POINT: Final = 0.5
 """The paper's, where no model says another."""
@@ -61,7 +61,7 @@ class Report:
 
 
 def run(request: Request, progress: Progress) -> Report:
-    """Raises CannotEvaluate. Nothing is written unless all is well."""
+    """Raises WrongInput. Nothing is written unless all is well."""
     _check(request)
     if request.out is not None:
         check_folder(request.out)
@@ -104,11 +104,11 @@ def _digests(sheets: Sequence[Sheet]) -> dict[str, str]:
 
 def _check(request: Request) -> None:
     if (request.scores is None) == (request.images is None):
-        raise CannotEvaluate("Name either a CSV of scores or a folder with --images.")
+        raise WrongInput("Name either a CSV of scores or a folder with --images.")
     if (request.images is None) != (request.labels is None):
-        raise CannotEvaluate("--images and --labels go together: one has the series, the other the labels.")
+        raise WrongInput("--images and --labels go together: one has the series, the other the labels.")
     if request.model is not None and request.images is None:
-        raise CannotEvaluate("--model scores images: name them with --images, or leave it out.")
+        raise WrongInput("--model scores images: name them with --images, or leave it out.")
     for option, values in (
         ("--threshold", request.thresholds),
         ("--want-sensitivity", request.sensitivities),
@@ -116,7 +116,7 @@ def _check(request: Request) -> None:
     ):
         for value in values:
             if not 0 <= value <= 1 or math.isnan(value):
-                raise CannotEvaluate(f"{option} {value:g} is not between 0 and 1: write 0.95 for 95 %.")
+                raise WrongInput(f"{option} {value:g} is not between 0 and 1: write 0.95 for 95 %.")
 
 
 def _wanted(request: Request) -> tuple[tuple[Rate, float], ...]:

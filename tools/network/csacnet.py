@@ -148,6 +148,10 @@ class ResNet(nn.Module):
         *_, maps = self.levels(hu)
         return maps
 
+    def sparsity(self) -> Tensor:
+        """What training keeps small besides: nothing."""
+        return torch.zeros((), device=self.head.last.weight.device)
+
     def forward(self, hu: Tensor) -> Tensor:
         """Logits [n, 1]."""
         logit: Tensor = self.head(self.maps(hu).mean((2, 3, 4)))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.evaluate.problem import CannotEvaluate
+from tools.problem import WrongInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,19 @@ class Sheet:
     decimal_comma: bool
 
     def needs(self, column: str, what: str) -> None:
-        """Raises CannotEvaluate where there is no such column; `what` it is for."""
+        """Raises WrongInput where there is no such column; `what` it is for."""
         if column not in self.columns:
-            raise CannotEvaluate(
+            raise WrongInput(
                 f"{self.path}, line 1: there is no column '{column}' ({what}) among"
                 f" {', '.join(self.columns)}: add it, or name it so."
             )
 
-    def problem(self, row: Row, column: str, what: str) -> CannotEvaluate:
+    def problem(self, row: Row, column: str, what: str) -> WrongInput:
         """What is wrong with a cell and what to do, with its place."""
-        return CannotEvaluate(f"{self.path}, line {row.line}, column {column}: {what}")
+        return WrongInput(f"{self.path}, line {row.line}, column {column}: {what}")
 
     def number(self, row: Row, column: str) -> float:
-        """The number in a cell; raises CannotEvaluate where there is none."""
+        """The number in a cell; raises WrongInput where there is none."""
         text = row.cells[column]
         try:
             return float(text.replace(",", ".") if self.decimal_comma else text)
@@ -53,11 +53,11 @@ class Sheet:
 
 
 def read_sheet(path: Path) -> Sheet:
-    """Raises CannotEvaluate where the file is no table with a header and at least one row."""
+    """Raises WrongInput where the file is no table with a header and at least one row."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CannotEvaluate(
+        raise WrongInput(
             f"{path} cannot be read: {error.strerror}. Check its name and permissions."
         ) from None
     text = _decoded(path, content)
@@ -65,13 +65,13 @@ def read_sheet(path: Path) -> Sheet:
     try:
         table = list(_table(text, delimiter))
     except csv.Error as error:
-        raise CannotEvaluate(f"{path} is no CSV file ({error}): save the table as CSV.") from None
+        raise WrongInput(f"{path} is no CSV file ({error}): save the table as CSV.") from None
     if not table:
-        raise CannotEvaluate(f"{path} is empty: it needs a header and a row for each case.")
+        raise WrongInput(f"{path} is empty: it needs a header and a row for each case.")
     (_, header), *body = table
     columns = _columns(path, header)
     if not body:
-        raise CannotEvaluate(f"{path} has a header and no rows: add a row for each case.")
+        raise WrongInput(f"{path} has a header and no rows: add a row for each case.")
     rows = tuple(Row(line, _cells(path, line, columns, cells)) for line, cells in body)
     return Sheet(path, hashlib.sha256(content).hexdigest(), columns, rows, delimiter != ",")
 
@@ -89,7 +89,7 @@ def _decoded(path: Path, content: bytes) -> str:
             continue
         if "\0" not in text:
             return text
-    raise CannotEvaluate(f"{path} is no text file: save the table as CSV (UTF-8).")
+    raise WrongInput(f"{path} is no text file: save the table as CSV (UTF-8).")
 
 
 def _table(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -105,15 +105,15 @@ def _columns(path: Path, header: list[str]) -> tuple[str, ...]:
     columns = tuple(name.lower() for name in header)
     for number, name in enumerate(columns, 1):
         if not name:
-            raise CannotEvaluate(f"{path}, line 1: column {number} has no name: name it or delete it.")
+            raise WrongInput(f"{path}, line 1: column {number} has no name: name it or delete it.")
         if columns.count(name) > 1:
-            raise CannotEvaluate(f"{path}, line 1: two columns are named '{name}': rename or delete one.")
+            raise WrongInput(f"{path}, line 1: two columns are named '{name}': rename or delete one.")
     return columns
 
 
 def _cells(path: Path, line: int, columns: tuple[str, ...], cells: list[str]) -> Mapping[str, str]:
     if len(cells) != len(columns):
-        raise CannotEvaluate(
+        raise WrongInput(
             f"{path}, line {line}: {len(cells)} cells where the header has {len(columns)} columns:"
             " correct the line, with quotes around text that holds a separator."
         )

@@ -1,0 +1,113 @@
+"""The data of a training: which cases teach, choose and judge, and what identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engines.spec import Accepted, Grid
+from tools.dataset.cases import read_cases
+from tools.dataset.splits import Split, check, split
+from tools.dataset.volumes import Made, make_volumes
+from tools.problem import WrongInput
+from tools.sheet import read_sheet
+
+LABELS = "labels.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where cases come from: a folder with a table, and one that only judges. `labels` is `labels.csv` in the
+    folder unless named; `positive` the group that is to be flagged, where there are no labels."""
+
+    data: Path
+    labels: Path | None
+    positive: str | None
+    held_out: Path | None
+    validate: float
+    test: float
+    test_centre: str | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """`unread` are the cases without a volume, with what is wrong."""
+
+    split: Split
+    unread: tuple[Made, ...]
+
+    @property
+    def digest(self) -> str:
+        """Of every volume and mask, its label and its part, but not of names and places."""
+        digest = hashlib.sha256()
+        for part, cases in self.named().items():
+            for one in cases:
+                assert one.volume is not None
+                digest.update(f"{part} {one.volume.stem} {one.case.label} {one.mask is not None}\n".encode())
+        return digest.hexdigest()
+
+    def named(self) -> dict[str, tuple[Made, ...]]:
+        return {"train": self.split.train, "validation": self.split.validate, "test": self.split.test}
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, for the checkpoint and the card."""
+        return {
+            "sha256": self.digest,
+            "unread": len(self.unread),
+            **{name: _counts(cases) for name, cases in self.named().items()},
+        }
+
+
+def _counts(cases: Sequence[Made]) -> dict[str, Any]:
+    return {
+        "series": len(cases),
+        "positive": sum(one.case.label for one in cases),
+        "patients": len({one.patient for one in cases}),
+        "centres": sorted({one.case.centre for one in cases} - {""}),
+    }
+
+
+def gather(
+    source: Source,
+    grid: Grid,
+    accepted: Accepted,
+    cache: Path,
+    processes: int,
+    progress: Callable[[int, int], None],
+) -> Parts:
+    """Raises WrongInput, of which Leak is one, and OSError."""
+    made = _made(source.data, source, grid, accepted, cache, processes, progress)
+    read = [one for one in made if one.volume is not None]
+    parts = split(
+        read, validate=source.validate, test=source.test, test_centre=source.test_centre, seed=source.seed
+    )
+    if source.held_out is not None:
+        held_out = _made(
+            source.held_out, replace(source, labels=None), grid, accepted, cache, processes, progress
+        )
+        made += held_out
+        parts = replace(parts, test=parts.test + tuple(one for one in held_out if one.volume is not None))
+        check(parts)
+    if len({one.case.label for one in parts.train}) < 2:
+        raise WrongInput(
+            f"{source.data}: the {len(parts.train)} series that are left for training are all of one class:"
+            " add series of the other class."
+        )
+    return Parts(parts, tuple(one for one in made if one.volume is None))
+
+
+def _made(
+    folder: Path,
+    source: Source,
+    grid: Grid,
+    accepted: Accepted,
+    cache: Path,
+    processes: int,
+    progress: Callable[[int, int], None],
+) -> list[Made]:
+    cases = read_cases(folder, read_sheet(source.labels or folder / LABELS), source.positive)
+    return make_volumes(cases, grid, accepted, cache, processes, progress)
