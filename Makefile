@@ -42,7 +42,7 @@ $(TRAINED): requirements-train.lock $(STAMP)
 
 # The demonstration model from nothing, in about two hours: docs/training.md. The model that ships was made so.
 model: $(TRAINED)
-	@$(BIN)/scanlight population model/train --count 500 --seed 1
+	@$(BIN)/scanlight population model/train --count 400 --seed 1
 	@$(BIN)/scanlight population model/held-out --count 200 --seed 900001
 	@$(BIN)/scanlight train --data model/train --held-out model/held-out --size edge --method curriculum \
 		--want-sensitivity 0.95 --threads 1 --card engines/models/csac-net-edge.yaml --out model/run

@@ -15,13 +15,13 @@ from engines.spec import Accepted
 from tools.dataset.cases import Case, read_cases
 from tools.dataset.splits import Leak, Split, check, split
 from tools.dataset.volumes import Made, make_volumes
-from tools.problem import WrongInput
-from tools.sheet import read_sheet
 from tools.phantom.chest import Chest
 from tools.phantom.command import write_mask
 from tools.phantom.companions import write_localizer
 from tools.phantom.dicom import write_series
 from tools.phantom.make import make_chest
+from tools.problem import WrongInput
+from tools.sheet import read_sheet
 
 GRID = load_model(embedded_model("densitometry")).spec.grid
 ANY = Accepted()

@@ -146,4 +146,4 @@ def test_what_is_wrong_is_one_sentence(data: Path, tmp_path: Path) -> None:
     card.write_text("nmae: x\n")
     assert "card.yaml: nmae:" in trained(data, tmp_path / "q", *CROPS, "--card", str(card), code=2)
     assert "--early-stop needs" in trained(data, tmp_path / "q", *CROPS, "--early-stop", "1", code=2)
-    assert "of one series" in trained(data, tmp_path / "q", *CROPS, "--held-out", str(data), code=2)
+    assert "are of one patient" in trained(data, tmp_path / "q", *CROPS, "--held-out", str(data), code=2)

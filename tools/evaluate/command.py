@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from tools.needs import needs
-from tools.problem import WrongInput
+from tools.problem import one_sentence
 
 
 def evaluate(
@@ -109,15 +109,12 @@ def evaluate(
         out,
     )
     errors = Console(stderr=True)
-    try:
-        with errors.status("Reading …") if errors.is_terminal else contextlib.nullcontext() as status:
-            report = run(
-                request,
-                lambda what, done, total: status.update(f"{what}: {done} of {total} …") if status else None,
-            )
-    except WrongInput as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+    waiting = errors.status("Reading …") if errors.is_terminal else contextlib.nullcontext()
+    with one_sentence(), waiting as status:
+        report = run(
+            request,
+            lambda what, done, total: status.update(f"{what}: {done} of {total} …") if status else None,
+        )
     if as_json:
         typer.echo(report.json)
     else:
