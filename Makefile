@@ -42,9 +42,9 @@ $(TRAINED): requirements-train.lock $(STAMP)
 
 # The demonstration model from nothing, in about two hours: docs/training.md. The model that ships was made so.
 model: $(TRAINED)
-	@$(BIN)/scanlight population model/train --count 400 --seed 1
+	@$(BIN)/scanlight population model/train --count 300 --seed 1
 	@$(BIN)/scanlight population model/held-out --count 200 --seed 900001
-	@$(BIN)/scanlight train --data model/train --held-out model/held-out --size edge --method curriculum \
+	@$(BIN)/scanlight train --data model/train --held-out model/held-out --size edge --method curriculum --validate 0.25 \
 		--want-sensitivity 0.95 --threads 1 --card engines/models/csac-net-edge.yaml --out model/run
 	@$(BIN)/scanlight evaluate --images model/held-out --labels model/held-out/labels.csv \
 		--model model/run/model.onnx --out model/report

@@ -77,7 +77,7 @@ def train(
         typer.Option(help="The paper's recipe, or crops around lesions first, which need lesion masks."),
     ] = "paper",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Of the paper's method 75; of the curriculum's crops 6.")
+        int | None, typer.Option(min=1, help="Of the paper's method 75; of the curriculum's crops 5.")
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Volumes or crops a step: 10 or 24.")] = None,
     rate: Annotated[

@@ -22,7 +22,7 @@ from tools.dataset.volumes import Made
 from tools.network.csacnet import ResNet
 from tools.train.augment import augmented
 from tools.train.crops import Cropper
-from tools.train.recipe import CROP_STEPS, HEAD_STEPS, SPARSITY, WHOLE, Method, Recipe
+from tools.train.recipe import CROP_STEPS, HEAD_STEPS, SPARSITY, Method, Recipe
 
 CELL: Final = (8, 16, 16)
 """Voxels of a volume to a cell of the network's maps."""
@@ -110,26 +110,20 @@ class Volumes(Course):
         super().__init__(network)
         self._cases = cases
         self._seed = recipe.seed
-        self._pace(recipe.epochs, recipe.batch)
+        self._batch = recipe.batch
+        self.epoch = ceil(len(cases) / recipe.batch)
+        self.steps = recipe.epochs * self.epoch
         self.optimizer = torch.optim.Adam(network.parameters(), recipe.rate)
-
-    def _pace(self, epochs: int, batch: int) -> None:
-        self._batch = batch
-        self.epoch = ceil(len(self._cases) / batch)
-        self.steps = epochs * self.epoch
 
     def begin(self) -> None:
         self.network.train()
-
-    def _changed(self, hu: Tensor, rng: np.random.Generator) -> Tensor:
-        return augmented(hu, rng)
 
     def loss(self, step: int) -> Tensor:
         epoch, place = divmod(step, self.epoch)
         order = _drawn(self._seed, self.name, "order", epoch).permutation(len(self._cases))
         chosen = [self._cases[index] for index in order[place * self._batch :][: self._batch]]
         device = _device(self.network)
-        hu = self._changed(stacked(chosen, device), _drawn(self._seed, self.name, "change", step))
+        hu = augmented(stacked(chosen, device), _drawn(self._seed, self.name, "change", step))
         found = functional.binary_cross_entropy_with_logits(self.network(hu), _labels(chosen, device))
         return found + SPARSITY * self.network.sparsity()
 
@@ -227,27 +221,8 @@ class Head(Course):
         first.bias.sub_(first.weight @ self._mean)
 
 
-class Whole(Volumes):
-    """Whole volumes at a small rate, with the normalisation that the crops left."""
-
-    name = "whole"
-
-    def __init__(self, network: ResNet, cases: Sequence[Made], recipe: Recipe) -> None:
-        super().__init__(network, cases, recipe)
-        self._pace(WHOLE.epochs, WHOLE.batch)
-        self.optimizer = torch.optim.AdamW(network.parameters(), WHOLE.rate)
-        self.schedule = OneCycleLR(self.optimizer, WHOLE.rate, total_steps=self.steps)
-
-    def begin(self) -> None:
-        self.network.eval()
-
-    def _changed(self, hu: Tensor, rng: np.random.Generator) -> Tensor:
-        """Reversed left to right or not."""
-        return torch.stack([one.flip(-1) if rng.integers(2) else one for one in hu])
-
-
 COURSES: Final[Mapping[Method, tuple[type[Crops | Head | Volumes], ...]]] = {
     "paper": (Volumes,),
-    "curriculum": (Crops, Head, Whole),
+    "curriculum": (Crops, Head),
 }
 """In their order."""

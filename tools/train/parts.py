@@ -42,10 +42,10 @@ class Parts:
 
     @property
     def digest(self) -> str:
-        """Of every volume and mask, its label and its part, but not of names and places."""
+        """Of what decides the weights: each volume and mask that teaches or chooses, with its label."""
         digest = hashlib.sha256()
-        for part, cases in self.named().items():
-            for one in cases:
+        for part in ("train", "validation"):
+            for one in self.named()[part]:
                 assert one.volume is not None
                 digest.update(f"{part} {one.volume.stem} {one.case.label} {one.mask is not None}\n".encode())
         return digest.hexdigest()

@@ -22,7 +22,7 @@ class Pace:
     rate: float
 
 
-PACES: Final[Mapping[Method, Pace]] = {"paper": Pace(75, 10, 1e-3), "curriculum": Pace(6, 24, 2e-3)}
+PACES: Final[Mapping[Method, Pace]] = {"paper": Pace(75, 10, 1e-3), "curriculum": Pace(5, 24, 2e-3)}
 """The paper's: Yao et al., European Radiology 2021. The curriculum's: docs/training.md."""
 
 SPARSITY: Final = 1e-6
@@ -31,8 +31,6 @@ SPARSITY: Final = 1e-6
 CROP: Final = (16, 48, 48)
 CROP_STEPS: Final = 200
 HEAD_STEPS: Final = 1500
-WHOLE: Final = Pace(1, 4, 2e-4)
-"""The curriculum's last lesson, on whole volumes."""
 
 
 @dataclass(frozen=True, slots=True)
