@@ -79,6 +79,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("bench", "completeness"): Command(
         "tools.bench.completeness:completeness", "Replay arrivals to a daemon: what it tells, and when."
     ),
+    ("bench", "engine"): Command(
+        "tools.bench.engine:engine", "Time the CPU engine against ONNX Runtime as it comes."
+    ),
     ("bench", "folder"): Command(
         "tools.bench.folder:folder",
         "Look after a million old files: time, memory, how soon a new one is seen.",
