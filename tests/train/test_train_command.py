@@ -147,3 +147,15 @@ def test_what_is_wrong_is_one_sentence(data: Path, tmp_path: Path) -> None:
     assert "card.yaml: nmae:" in trained(data, tmp_path / "q", *CROPS, "--card", str(card), code=2)
     assert "--early-stop needs" in trained(data, tmp_path / "q", *CROPS, "--early-stop", "1", code=2)
     assert "are of one patient" in trained(data, tmp_path / "q", *CROPS, "--held-out", str(data), code=2)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "svm", "forest"])
+def test_baselines_on_density_write_scores(data: Path, tmp_path: Path, kind: str) -> None:
+    words = ("--network", kind, "--validate", "0", "--held-out", str(data))
+    assert "are of one patient" in trained(data, tmp_path, *words, code=2)
+    said = trained(data, tmp_path, "--network", kind, "--validate", "0.34")
+    assert f"scores of {kind}, flags from 0.5" in said
+    assert "validation: 2 series, 1 positive, AUC" in said
+    with (tmp_path / "validation.csv").open() as file:
+        assert all(0 <= float(row["probability"]) <= 1 for row in csv.DictReader(file))
+    assert not (tmp_path / "model.onnx").exists()
