@@ -56,6 +56,12 @@ def render_preview(volume: Volume, heatmap: Float32 | None) -> bytes:
     return buffer.getvalue()
 
 
+def _hottest(heat: UInt8) -> int:
+    """The level of the highest cell; of several such the one with the most heat."""
+    highest = heat.max(axis=(1, 2))
+    return int(np.where(highest == highest.max(), heat.sum(axis=(1, 2), dtype=np.int64), -1).argmax())
+
+
 @dataclass(frozen=True, slots=True)
 class Preview:
     """A preview: how many slices, [z, y, x] of a voxel in mm, and of the heatmap the highest value and
@@ -79,7 +85,7 @@ class Preview:
             if meta["heat"] is not None:
                 heat = np.frombuffer(file.read("heat"), np.uint8).reshape(meta["heat"]["size"])
                 highest = meta["heat"]["highest"]
-                peak = int((int(heat.sum(axis=(1, 2), dtype=np.int64).argmax()) + 0.5) * slices / len(heat))
+                peak = int((_hottest(heat) + 0.5) * slices / len(heat))
             z, y, x = meta["spacing_mm"]
         return cls(slices, (z, y, x), highest, peak, path, (height, width), heat)
 

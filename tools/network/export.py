@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import onnx
@@ -33,15 +37,16 @@ def to_onnx(network: ResNet, spec: ModelSpec) -> bytes:
     assert spec.layout == "NCDHW"
     assert spec.heatmap is not None
     was = network.training
-    program = torch.onnx.export(
-        _Exported(network).eval(),
-        (torch.zeros(1, 1, *spec.grid.size),),
-        input_names=[spec.input],
-        output_names=[spec.output, spec.heatmap],
-        opset_version=OPSET,
-        dynamo=True,
-        verbose=False,
-    )
+    with _quiet():
+        program = torch.onnx.export(
+            _Exported(network).eval(),
+            (torch.zeros(1, 1, *spec.grid.size),),
+            input_names=[spec.input],
+            output_names=[spec.output, spec.heatmap],
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
     network.train(was)
     assert program is not None
     model = program.model_proto
@@ -52,6 +57,18 @@ def to_onnx(network: ResNet, spec: ModelSpec) -> bytes:
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says of packages that it does not need, and of its own insides."""
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+    exporter.setLevel(level)
 
 
 def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
