@@ -73,7 +73,7 @@ def embedded_model(name: str) -> Path:
 
 def default_model() -> Path:
     """The model that reads where none is named."""
-    return embedded_model("densitometry")
+    return embedded_model("csac-net-edge")
 
 
 def load_model(path: Path) -> ModelFile:

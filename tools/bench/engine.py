@@ -162,7 +162,7 @@ def _table(title: str, results: list[Result], met: bool) -> Table:
     verdict = f"[green]at most {BAR_MS:.0f} ms: met[/]" if met else f"[red]at most {BAR_MS:.0f} ms: missed[/]"
     table = Table(title=title, caption=f"95th percentile {verdict}")
     table.add_column("engine")
-    for name in ("median ms", "95 % ms", "99 % ms", "slowest", "processor s", "peak MB", "times the peer"):
+    for name in ("median ms", "95 %", "99 %", "slowest", "CPU s", "peak MB", "x peer"):
         table.add_column(name, justify="right")
     for one in results:
         table.add_row(
