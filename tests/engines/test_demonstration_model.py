@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from command import scanlight
 
@@ -54,6 +56,20 @@ def test_recipe_data_and_results_are_in_the_file_and_in_the_card() -> None:
     assert about["test"]["series"] == HELD_OUT_COUNT
     assert about["test"]["auc"] == pytest.approx(auc(), abs=2e-3)
     assert about["validation"]["at"]["tp"] / about["validation"]["positive"] >= 0.95
+
+
+def test_its_layers_are_the_papers() -> None:
+    graph = onnx.load(MODEL).graph
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    atrous = [
+        node
+        for node in convolutions
+        for attribute in node.attribute
+        if attribute.name == "dilations" and max(attribute.ints) > 1
+    ]
+    counts = Counter(node.op_type for node in graph.node)
+    assert (len(convolutions) - len(atrous), len(atrous)) == (39, 10)
+    assert (counts["MaxPool"], counts["Gemm"]) == (3 + 5, 3)
 
 
 def test_on_held_out_phantoms_its_auc_is_what_the_card_says() -> None:

@@ -44,8 +44,8 @@ def weights(out: Path) -> str:
     return found
 
 
-def killed(data: Path, out: Path, *words: str) -> bool:
-    """Starts it, and kills it after the next checkpoint; whether it had ended before."""
+def killed(data: Path, out: Path, *words: str, course: int = 0) -> bool:
+    """Starts it, and kills it after the next checkpoint of a course; whether it had ended before."""
     checkpoint = out / "checkpoint.pt"
     before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
     process = subprocess.Popen(
@@ -57,7 +57,9 @@ def killed(data: Path, out: Path, *words: str) -> bool:
         end = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < end:
             if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
-                break
+                progress = read_checkpoint(checkpoint).progress
+                if progress.course >= course and (progress.step or not course):
+                    break
             time.sleep(0.01)
     finally:
         os.kill(process.pid, signal.SIGKILL)
@@ -65,7 +67,15 @@ def killed(data: Path, out: Path, *words: str) -> bool:
     return process.returncode == 0
 
 
-@pytest.mark.parametrize("words", [CROPS, VOLUMES, (*VOLUMES, "--network", "resnet")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        CROPS,
+        VOLUMES,
+        (*VOLUMES, "--network", "resnet"),
+        (*VOLUMES[:2], "--epochs", "4", "--batch", "2", "--rate", "0.1", "--early-stop", "1"),
+    ],
+)
 def test_a_run_that_was_killed_again_and_again_ends_with_the_same_weights(
     data: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
@@ -77,6 +87,11 @@ def test_a_run_that_was_killed_again_and_again_ends_with_the_same_weights(
         progress = read_checkpoint(tmp_path / "broken" / "checkpoint.pt").progress
         steps.add((progress.course, progress.step))
     assert len(steps) > 1, "it went on from where it was"
+    if words is CROPS:
+        assert not killed(data, tmp_path / "broken", *words, "--checkpoint-every", "0", course=1)
+        assert read_checkpoint(tmp_path / "broken" / "checkpoint.pt").progress.course == 1, (
+            "in the head's fit"
+        )
     trained(data, tmp_path / "broken", *words, *often)
     assert weights(tmp_path / "broken") == weights(tmp_path / "whole")
     for name in ("curves.csv", "validation.csv", "model.onnx"):
@@ -112,8 +127,11 @@ def test_what_comes_out_is_a_model_with_its_card(data: Path, tmp_path: Path) -> 
     assert (out / "curves.png").read_bytes()[:4] == b"\x89PNG"
 
     again = tmp_path / "again.onnx"
+    assert not scanlight("model", "export", out / "checkpoint.pt", again).returncode
+    assert again.read_bytes() == (out / "model.onnx").read_bytes(), "a demonstration stays one"
+    card.write_text("intended_use: research\n")
     assert not scanlight("model", "export", out / "checkpoint.pt", again, "--card", card).returncode
-    assert again.read_bytes() == (out / "model.onnx").read_bytes()
+    assert load_model(again).spec.intended_use == "research"
 
 
 def test_training_ends_when_the_validation_loss_does_not_fall(data: Path, tmp_path: Path) -> None:
@@ -143,15 +161,24 @@ def test_what_is_wrong_is_one_sentence(data: Path, tmp_path: Path) -> None:
     said = trained(data, tmp_path / "p", *CROPS, "--labels", str(one), code=2)
     assert "are all of one class" in said
     card = tmp_path / "card.yaml"
-    card.write_text("nmae: x\n")
-    assert "card.yaml: nmae:" in trained(data, tmp_path / "q", *CROPS, "--card", str(card), code=2)
-    assert "--early-stop needs" in trained(data, tmp_path / "q", *CROPS, "--early-stop", "1", code=2)
+    for text, what in (("nmae: x\n", "nmae:"), ("version: ''\n", "version:")):
+        card.write_text(text)
+        assert f"card.yaml: {what}" in trained(data, tmp_path / "q", *CROPS, "--card", str(card), code=2)
+    none = ("--validate", "0")
+    said = trained(data, tmp_path / "q", *CROPS, *none, "--want-sensitivity", "0.9", code=2)
+    assert "--want-sensitivity is decided by the validation set, which has 0 series" in said
+    said = trained(data, tmp_path / "q", *VOLUMES, *none, "--early-stop", "1", code=2)
+    assert "--early-stop is decided by the validation set" in said
+    assert "no series is left to score" in trained(data, tmp_path / "q", "--network", "svm", *none, code=2)
+    assert "--early-stop is for the paper's method" in trained(
+        data, tmp_path / "q", *CROPS, "--early-stop", "1", code=2
+    )
     assert "are of one patient" in trained(data, tmp_path / "q", *CROPS, "--held-out", str(data), code=2)
 
 
 @pytest.mark.parametrize("kind", ["logistic", "svm", "forest"])
 def test_baselines_on_density_write_scores(data: Path, tmp_path: Path, kind: str) -> None:
-    words = ("--network", kind, "--validate", "0", "--held-out", str(data))
+    words = ("--network", kind, "--held-out", str(data))
     assert "are of one patient" in trained(data, tmp_path, *words, code=2)
     said = trained(data, tmp_path, "--network", kind, "--validate", "0.34")
     assert f"scores of {kind}, flags from 0.5" in said

@@ -63,7 +63,14 @@ def engine(
     except BundleError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    results = measure(path, threads or sorted({1, os.cpu_count() or 1}), volumes)
+    try:
+        results = measure(path, threads or sorted({1, os.cpu_count() or 1}), volumes)
+    except _Failed:
+        typer.echo(
+            f"The engine ended with model {path.name}, as told above: try it with scanlight read --model.",
+            err=True,
+        )
+        raise typer.Exit(2) from None
     met = any(one.p95_ms <= BAR_MS for one in results if one.name != PEER)
     if as_json:
         typer.echo(
@@ -126,6 +133,10 @@ print(time.process_time() - used, peak / 1024, flush=True)
 """Answers each line with the milliseconds that a volume took, and the end of them with its costs."""
 
 
+class _Failed(Exception):
+    """The process of a runner has ended; what it said is on the terminal."""
+
+
 class _Runner:
     """A process with an engine of so many threads; 0 is the peer."""
 
@@ -149,7 +160,10 @@ class _Runner:
         assert self._process.stdout is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        return float(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise _Failed
+        return float(answer)
 
     def end(self) -> tuple[float, float]:
         """Seconds of processor time after the first volume, and the peak of memory in MB."""

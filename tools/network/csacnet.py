@@ -158,11 +158,11 @@ class ResNet(nn.Module):
         return logit
 
     def read(self, hu: Tensor) -> Reading:
-        """Probability and heatmap in one pass. A cell of the heatmap holds what it adds to the logit, for all
-        cells alike, where it adds anything."""
+        """Probability and heatmap in one pass. A cell of the heatmap is what it adds to the logit, or 0."""
         maps = self.maps(hu)
         averaged = maps.mean((2, 3, 4))
-        slope = self.head.slope(averaged)[:, self.lit, None, None, None]
+        cells = maps[0, 0].numel()
+        slope = self.head.slope(averaged)[:, self.lit, None, None, None] / cells
         heatmap = torch.relu((maps[:, self.lit] * slope).sum(1, keepdim=True))
         return Reading(torch.sigmoid(self.head(averaged)), heatmap)
 

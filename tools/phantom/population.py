@@ -1,7 +1,7 @@
 """A population of phantoms, drawn from seeds: whom a CT room sees, and how they are scanned.
 
 What looks like disease is drawn for everybody, the COVID-like patients too, so that neither the density of
-the lungs nor their share of ground glass tells who is ill. docs/phantoms.md gives the ranges.
+the lungs nor their share of ground glass tells who is ill. docs/phantom.md gives the ranges.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engines.spec import Accepted, IntendedUse, sentence
 from tools.problem import WrongInput
@@ -21,7 +21,7 @@ class ModelCard(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = ""
-    version: str = "1.0.0"
+    version: str = Field(default="1.0.0", min_length=1)
     population: str = "not stated"
     trained_on: str = ""
     """Else the numbers of series and patients."""

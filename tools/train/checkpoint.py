@@ -37,9 +37,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """`about` is the recipe and the data, `finding` what the finished network reached, if it is finished."""
+    """`about` is the recipe and the data, `card` what a person says of the model, `finding` what the finished
+    network reached, if it is finished."""
 
     about: dict[str, Any]
+    card: dict[str, Any]
     weights: dict[str, Tensor]
     progress: Progress
     finding: dict[str, Any] | None = None
@@ -52,6 +54,7 @@ class Checkpoint:
             {
                 "format": FORMAT,
                 "about": self.about,
+                "card": self.card,
                 "weights": self.weights,
                 "progress": fields,
                 "finding": self.finding,
@@ -67,7 +70,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         found = torch.load(path, map_location="cpu", weights_only=True)
         if found["format"] != FORMAT:
             raise WrongInput(f"{path} is of another version of Scanlight: train anew in another folder.")
-        return Checkpoint(found["about"], found["weights"], Progress(**found["progress"]), found["finding"])
+        return Checkpoint(
+            found["about"],
+            found["card"],
+            found["weights"],
+            Progress(**found["progress"]),
+            found["finding"],
+        )
     except OSError as error:
         raise WrongInput(f"{path} cannot be read: {error.strerror}. Check its name.") from None
     except WrongInput:

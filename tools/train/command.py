@@ -112,6 +112,7 @@ def train(
     with needs("evaluate"):
         from tools.train.densities import train_on_densities  # noqa: PLC0415
         from tools.train.parts import Source, gather  # noqa: PLC0415
+        from tools.train.result import check_wishes  # noqa: PLC0415
     if network in ("csac-net", "resnet"):
         with needs("train"):
             import torch  # noqa: PLC0415
@@ -119,8 +120,8 @@ def train(
             from tools.train.run import MODEL, Request  # noqa: PLC0415
             from tools.train.run import train as run  # noqa: PLC0415
 
-    if early_stop is not None and (method != "paper" or not validate):
-        _fail("--early-stop needs the paper's method and a validation set: leave it out, or change --method.")
+    if early_stop is not None and method != "paper":
+        _fail("--early-stop is for the paper's method: leave it out, or change --method.")
     if validate + test > LEAST_TAUGHT:
         _fail(f"--validate {validate:g} and --test {test:g} leave too little to train on: lower them.")
     grid = CONFIGURATIONS[size].grid
@@ -131,6 +132,7 @@ def train(
             source, grid, said.accepted, cache or out / "volumes", os.cpu_count() or 1, shown.volumes
         )
         shown.data(parts)
+        check_wishes(parts, early_stop, want_sensitivity)
         if network == "csac-net" or network == "resnet":
             pace = PACES[method]
             recipe = Recipe(
@@ -167,7 +169,7 @@ def export(
         from tools.train.export import to_model  # noqa: PLC0415
 
     with one_sentence():
-        content = to_model(read_checkpoint(checkpoint), ModelCard() if card is None else read_card(card))
+        content = to_model(read_checkpoint(checkpoint), None if card is None else read_card(card))
         durable.write(out, content)
     typer.echo(f"{out}: {len(content) / 1e6:.1f} MB")
 

@@ -32,7 +32,7 @@ def _picture(rows: Sequence[Mapping[str, Any]]) -> bytes:
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(8, 3.2), layout="constrained")
         left, right = figure.subplots(1, 2)
-        _lines(left, rows, {"loss": "training", "validation_loss": "validation"})
+        _lines(left, rows, {"loss": "training, all terms", "validation_loss": "validation"})
         left.set_ylabel("cross-entropy")
         left.set_ylim(bottom=0)
         _lines(right, rows, {"validation_auc": "validation"})

@@ -10,6 +10,7 @@ from appliance import durable
 from engines.spec import Grid
 from tools.baselines.classical import Classifier, fit, measured
 from tools.dataset.volumes import Made
+from tools.problem import WrongInput
 from tools.train.parts import Parts
 from tools.train.result import judged
 
@@ -24,6 +25,10 @@ def train_on_densities(
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
     """What it reached; its scores go to the output folder. Raises WrongInput and OSError."""
+    if not parts.split.validate and not parts.split.test:
+        raise WrongInput(
+            "This network writes scores alone, and no series is left to score: raise --validate or --test."
+        )
     durable.make_folder(out)
     total = sum(len(cases) for cases in parts.named().values())
     done = 0

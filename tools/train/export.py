@@ -24,8 +24,12 @@ def build(recipe: Recipe) -> ResNet:
     return kind(CONFIGURATIONS[recipe.size])
 
 
-def to_model(checkpoint: Checkpoint, card: ModelCard) -> bytes:
-    """The network of a checkpoint as an ONNX file. The same checkpoint and card give the same bytes."""
+def to_model(checkpoint: Checkpoint, card: ModelCard | None = None) -> bytes:
+    """The network of a checkpoint as an ONNX file, with the checkpoint's own card unless there is another.
+
+    The same checkpoint and card give the same bytes.
+    """
+    card = card or ModelCard.model_validate(checkpoint.card)
     recipe = Recipe(**checkpoint.about["recipe"])
     network = build(recipe)
     network.load_state_dict(checkpoint.weights)

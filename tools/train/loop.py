@@ -57,7 +57,8 @@ def _take(
     scaler = torch.amp.GradScaler("cuda", enabled=on_gpu)
     if progress.course_state is not None:
         course.load(progress.course_state)
-        if on_gpu:
+        # What was begun on a processor has none.
+        if on_gpu and progress.course_state["scaler"]:
             scaler.load_state_dict(progress.course_state["scaler"])
     course.begin()
     ended = False

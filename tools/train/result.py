@@ -17,6 +17,7 @@ from tools.dataset.volumes import Made
 from tools.evaluate.calibration import calibration
 from tools.evaluate.delong import auc_with_interval
 from tools.evaluate.operating_point import at_threshold, reaching
+from tools.problem import WrongInput
 from tools.train.parts import Parts
 
 HALF: Final = 0.5
@@ -42,6 +43,19 @@ def judged(
         write_scores(out / f"{name}.csv", found, cases[name])
         finding[name] = measured(found, cases[name], threshold)
     return finding
+
+
+def check_wishes(parts: Parts, early_stop: int | None, sensitivity: float | None) -> None:
+    """Raises WrongInput where the validation set cannot decide what it is wanted for."""
+    validate = parts.split.validate
+    positive = sum(one.case.label for one in validate)
+    wish = "--early-stop" if early_stop is not None and not validate else None
+    wish = "--want-sensitivity" if sensitivity is not None and not positive else wish
+    if wish is not None:
+        raise WrongInput(
+            f"{wish} is decided by the validation set, which has {len(validate)} series, {positive} of them"
+            f" positive: raise --validate, or leave {wish} out."
+        )
 
 
 def operating_point(scores: Scores, cases: Sequence[Made], sensitivity: float | None) -> float:

@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,7 +52,12 @@ def train(request: Request, parts: Parts, tell: Callable[[str, int, int, Progres
     about = {
         "recipe": asdict(recipe),
         "data": parts.summary(),
-        "software": {"python": platform.python_version(), "torch": str(torch.__version__)},
+        "wanted_sensitivity": request.sensitivity,
+        "software": {
+            "scanlight": version("scanlight"),
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+        },
     }
     torch.manual_seed(recipe.seed)
     network = build(recipe)
@@ -72,7 +78,7 @@ def train(request: Request, parts: Parts, tell: Callable[[str, int, int, Progres
         ),
     }
     finished = keeper.keep(progress, finding)
-    durable.write(request.out / MODEL, to_model(finished, request.card))
+    durable.write(request.out / MODEL, to_model(finished))
     return finding
 
 
@@ -90,6 +96,7 @@ class _Keeper:
     def __init__(self, request: Request, about: dict[str, Any], network: ResNet) -> None:
         self._folder = request.out
         self._every_s = request.checkpoint_s
+        self._card = request.card.model_dump(mode="json")
         self._about = about
         self._network = network
         self._kept_at = time.monotonic()
@@ -98,7 +105,7 @@ class _Keeper:
         return time.monotonic() - self._kept_at >= self._every_s
 
     def keep(self, progress: Progress, finding: dict[str, Any] | None = None) -> Checkpoint:
-        checkpoint = Checkpoint(self._about, _weights(self._network), progress, finding)
+        checkpoint = Checkpoint(self._about, self._card, _weights(self._network), progress, finding)
         checkpoint.write(self._folder / CHECKPOINT)
         write_curves(self._folder, progress.rows)
         self._kept_at = time.monotonic()
