@@ -127,10 +127,14 @@ def test_a_data_set_is_written_once_and_goes_on_where_it_was_interrupted(tmp_pat
     assert scanlight(*arguments).returncode == 0
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.dcm")} == before
     assert not list(out.glob(".*"))
+    other = scanlight(*arguments[:4], "--matrix", "96")
+    assert other.returncode == 2
+    assert "000001 has images of 64 x 64: choose another folder, or --matrix 64." in other.stderr
 
 
 def test_a_folder_that_cannot_be_written_gets_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = scanlight("population", str(tmp_path / "file" / "set"), "--count", "1", "--processes", "1")
     assert done.returncode == 2
-    assert done.stderr.endswith("Choose a folder with room that you may write to.\n")
+    assert done.stderr.startswith(str(tmp_path / "file"))
+    assert done.stderr.count("\n") == 1

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
+import pydicom
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,6 +23,7 @@ from tools.phantom.export import Export
 from tools.phantom.make import make_chest
 from tools.phantom.population import person
 from tools.phantom.vendors import vendor_of
+from tools.problem import WrongInput, one_sentence
 
 LABELS: Final = "labels.csv"
 
@@ -50,7 +52,7 @@ def population(
     """
     console = Console(stderr=True)
     columns = TextColumn("Phantoms"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    try:
+    with one_sentence():
         out.mkdir(parents=True, exist_ok=True)
         with (
             ProcessPoolExecutor(processes) as pool,
@@ -60,20 +62,20 @@ def population(
             made = pool.map(partial(_write, out, matrix), seeds)
             rows = list(bar.track(made, total=count))
         _write_labels(out / LABELS, rows)
-    except OSError as error:
-        typer.echo(
-            f"{out} cannot be written: {error.strerror}. Choose a folder with room that you may write to.",
-            err=True,
-        )
-        raise typer.Exit(2) from None
     typer.echo(f"{out / LABELS}: {count} patients, {sum(row.label for row in rows)} of them COVID-like")
 
 
 def _write(out: Path, matrix: int, seed: int) -> Row:
-    """One patient, whole or not at all."""
+    """One patient, whole or not at all. Raises WrongInput where an earlier run wrote another matrix."""
     one = person(seed, matrix)
     name = f"{seed:06d}"
-    if not (out / name).exists():
+    if (out / name).exists():
+        found = pydicom.dcmread(next((out / name).iterdir()), specific_tags=["Rows"]).Rows
+        if found != matrix:
+            raise WrongInput(
+                f"{out / name} has images of {found} x {found}: choose another folder, or --matrix {found}."
+            )
+    else:
         made = make_chest(one.chest, one.ranges, mimics=one.mimics)
         part = out / f".{name}.part"
         shutil.rmtree(part, ignore_errors=True)
