@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 
@@ -20,8 +22,22 @@ def one_sentence() -> Iterator[None]:
     except WrongInput as error:
         typer.echo(str(error), err=True)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"{where}{error.strerror}. Choose a place with room that you may write to.", err=True)
+        # The same errors come of reading and of writing.
+        typer.echo(
+            f"{_asked_for(error)}{error.strerror or error}. Check the path, its permissions and the room on"
+            " its disk.",
+            err=True,
+        )
     else:
         return
     raise typer.Exit(2)
+
+
+def _asked_for(error: OSError) -> str:
+    """The file as the user knows it: `appliance.durable` writes NAME as .NAME.tmp first."""
+    if not isinstance(error.filename, str | bytes | os.PathLike):
+        return ""
+    path = Path(os.fsdecode(error.filename))
+    if path.name.startswith(".") and path.suffix == ".tmp":
+        path = path.with_name(path.name.removeprefix(".").removesuffix(".tmp"))
+    return f"{path}: "

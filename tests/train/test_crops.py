@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,16 @@ def test_what_is_drawn_depends_on_the_seed_alone(cases: list[Made]) -> None:
 def test_without_a_mask_there_is_nothing_to_crop_by(cases: list[Made]) -> None:
     with pytest.raises(WrongInput, match="no positive case of the data set has a mask"):
         Cropper([one for one in cases if one.case.label == 0])
+
+
+def test_a_mask_without_a_lesion_is_nothing_to_crop_by(cases: list[Made], tmp_path: Path) -> None:
+    clear = tmp_path / "clear.npy"
+    np.save(clear, np.zeros(cases[0].hu().shape, np.uint8))
+    emptied = [replace(one, mask=clear) if one.case.label else one for one in cases]
+    with pytest.raises(WrongInput, match="no positive case of the data set has a mask with a lesion in it"):
+        Cropper(emptied)
+    crops = Cropper([*emptied, cases[0]]).draw(np.random.default_rng(1), 24)
+    assert (crops.lesions.reshape(24, -1).max(1)[:10] > 0.4).all()
 
 
 def ball(depth: int, row: int, column: int) -> torch.Tensor:

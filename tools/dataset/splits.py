@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tools.dataset.cases import PATIENT
 from tools.dataset.volumes import Made
 from tools.problem import WrongInput
 
 
 class Leak(WrongInput):
-    """Two parts share what they must not; the message is one sentence."""
+    """A patient is in two parts, or a series there twice; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +35,21 @@ def split(
 ) -> Split:
     """Patients drawn by the seed, as many of each class as their share; all of `test_centre` judge.
 
-    The same cases and seed give the same parts, whatever their order. Raises Leak.
+    A patient with a positive series is positive. The same cases and seed give the same parts, whatever their
+    order. Raises Leak.
     """
     parts: tuple[list[Made], list[Made], list[Made]] = [], [], []
-    patients: defaultdict[tuple[int, str], list[Made]] = defaultdict(list)
+    patients: defaultdict[str, list[Made]] = defaultdict(list)
     for one in sorted(cases, key=lambda made: made.series_uid):
         if test_centre is not None and one.case.centre == test_centre:
             parts[2].append(one)
         else:
-            patients[one.case.label, one.patient].append(one)
+            patients[one.patient].append(one)
     rng = np.random.default_rng((seed, 0x5117))
     for label in (0, 1):
-        of_class = [mine for (has, _), mine in sorted(patients.items()) if has == label]
+        of_class = [
+            mine for _, mine in sorted(patients.items()) if max(one.case.label for one in mine) == label
+        ]
         order = rng.permutation(len(of_class))
         held = round(validate * len(of_class)), round(test * len(of_class))
         for place, index in enumerate(order):
@@ -57,23 +61,25 @@ def split(
 
 
 def check(parts: Split) -> None:
-    """Raises Leak where a patient, or a volume, is in more than one part."""
+    """Raises Leak where a patient is in more than one part, or a series is there twice."""
     named = {"train": parts.train, "validation": parts.validate, "test": parts.test}
-    for what, of in (("patient", _patient), ("series", _series)):
-        seen: dict[str, tuple[str, str]] = {}
-        for name, cases in named.items():
-            for one in cases:
-                before, other = seen.setdefault(of(one), (name, one.case.name))
-                if before != name:
-                    raise Leak(
-                        f"{one.case.name} in the {name} set and {other} in the {before} set are of one"
-                        f" {what}: leave one out, or give both the same centre."
-                    )
-
-
-def _patient(one: Made) -> str:
-    return one.patient
-
-
-def _series(one: Made) -> str:
-    return one.series_uid
+    patients: dict[str, tuple[str, str]] = {}
+    for name, cases in named.items():
+        for one in cases:
+            before, other = patients.setdefault(one.patient, (name, one.case.name))
+            if before != name:
+                raise Leak(
+                    f"{one.case.name} in the {name} set and {other} in the {before} set are of one"
+                    " patient: leave one out, give both the same centre, or tell patients apart in a column"
+                    f" '{PATIENT}'."
+                )
+    series: dict[str, tuple[str, str]] = {}
+    for name, cases in named.items():
+        for one in cases:
+            if one.series_uid in series:
+                before, other = series[one.series_uid]
+                raise Leak(
+                    f"{one.case.name} in the {name} set and {other} in the {before} set are of one"
+                    " series: a series counts once, so delete the line of one."
+                )
+            series[one.series_uid] = name, one.case.name

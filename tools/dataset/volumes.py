@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +31,15 @@ from appliance.intake.grouping import group
 from appliance.records import Assessment, Slice, SlicePlan, Volume
 from engines.spec import Accepted, Grid
 from tools.dataset.cases import Case
+from tools.problem import WrongInput
 
 Float16 = npt.NDArray[np.float16]
 Shares = npt.NDArray[np.uint8]
+Float64 = npt.NDArray[np.float64]
+
+_FACTS: Final = {"series_uid", "patient", "why"}
+_NO_NPZ: Final = (ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises on a file of another kind, or half a one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,8 @@ def make_volumes(
     processes: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Made]:
-    """The cases in their order; what is in the cache is not made again. Raises OSError."""
+    """The cases in their order; what is in the cache is not made again. Raises WrongInput where a mask cannot
+    be read, and OSError."""
     cache.mkdir(parents=True, exist_ok=True)
     one = partial(_made, grid=grid, accepted=accepted, cache=cache)
     found = []
@@ -78,18 +88,31 @@ def make_volumes(
 def _made(case: Case, *, grid: Grid, accepted: Accepted, cache: Path) -> Made:
     key = _key(case, grid, accepted)
     facts, volume, mask = (cache / f"{key}{suffix}" for suffix in (".json", ".npy", ".mask.npy"))
-    if not facts.exists():
+    needed = [volume] if case.mask is None else [volume, mask]
+    known = _known(facts)
+    if known is None or not (known["why"] or all(path.exists() for path in needed)):
         known = _read(case, grid, accepted, volume, mask)
-        durable.write(facts, json.dumps(known).encode())
-    known = json.loads(facts.read_text())
+        part = _part(facts)
+        durable.write(part, json.dumps(known).encode())
+        part.replace(facts)
     return Made(
         case,
         known["series_uid"],
-        known["patient"],
+        # The table is no part of the key, so what it says of a patient is not kept.
+        hashlib.sha256(case.patient.encode()).hexdigest() if case.patient else known["patient"],
         None if known["why"] else volume,
         mask if mask.exists() else None,
         known["why"],
     )
+
+
+def _known(facts: Path) -> dict[str, str] | None:
+    """What the cache knows of a series; None where it is not in it, or not whole."""
+    try:
+        known = json.loads(facts.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return known if isinstance(known, dict) and known.keys() == _FACTS else None
 
 
 def _key(case: Case, grid: Grid, accepted: Accepted) -> str:
@@ -147,10 +170,9 @@ def _names(slices: Sequence[Slice]) -> dict[str, str]:
 
 
 def _mask_on_grid(path: Path, volume: Volume) -> Shares:
-    """The share of lesion in each voxel; the mask file is what `scanlight phantom --mask` writes."""
-    with np.load(path) as file:
-        lesions, spacing, origin = file["lesions"], file["spacing_mm"], file["origin_mm"]
-    share = lesions.astype(np.float64)
+    """The share of lesion in each voxel."""
+    lesions, spacing, origin = _mask(path)
+    share = lesions
     for axis in range(3):
         # Along z, y, x; positions are of the centres of voxels, x first.
         low = origin[2 - axis] - spacing[axis] / 2
@@ -163,8 +185,33 @@ def _mask_on_grid(path: Path, volume: Volume) -> Shares:
     return on_grid
 
 
+def _mask(path: Path) -> tuple[Float64, Float64, Float64]:
+    """Lesions, spacing and origin, as `scanlight phantom --mask` writes them. Raises WrongInput."""
+    wrong = WrongInput(
+        f"{path} is no lesion mask: an .npz file with lesions [z, y, x] of 0 to 1, spacing_mm (z, y, x) and"
+        " origin_mm (x, y, z) is needed, so write it as `scanlight phantom --mask` does, or remove it."
+    )
+    try:
+        with np.load(path) as file:
+            lesions, spacing, origin = (
+                np.asarray(file[name], np.float64) for name in ("lesions", "spacing_mm", "origin_mm")
+            )
+    except _NO_NPZ:
+        raise wrong from None
+    if lesions.ndim != 3 or not lesions.size or not (lesions.min() >= 0 and lesions.max() <= 1):
+        raise wrong
+    if spacing.shape != (3,) or origin.shape != (3,) or not (spacing > 0).all():
+        raise wrong
+    return lesions, spacing, origin
+
+
 def _save(path: Path, array: npt.NDArray[Any]) -> None:
-    part = path.with_suffix(".part")
+    part = _part(path)
     with part.open("wb") as file:
         np.save(file, array)
     part.replace(path)
+
+
+def _part(path: Path) -> Path:
+    """Each process has its own: two lines may name one series, which is told only once both are made."""
+    return path.with_suffix(f".{os.getpid()}.part")

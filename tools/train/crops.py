@@ -36,15 +36,15 @@ class Cropper:
     """Draws crops from cases of which some have masks."""
 
     def __init__(self, cases: Sequence[Made]) -> None:
-        """Raises WrongInput where no positive case has a mask."""
+        """Raises WrongInput where no positive case has a mask with a lesion."""
         self._any = cases
-        with_lesions = [one for one in cases if one.mask is not None]
+        with_lesions = [one for one in cases if _has_lesions(one)]
         self._flagged = [one for one in with_lesions if one.case.label]
-        self._other = [one for one in with_lesions if not one.case.label and _has_lesions(one)]
+        self._other = [one for one in with_lesions if not one.case.label]
         if not self._flagged:
             raise WrongInput(
-                "The curriculum crops around lesions, and no positive case of the data set has a mask:"
-                " put NAME.mask.npz beside the series, or train with --method paper."
+                "The curriculum crops around lesions, and no positive case of the data set has a mask"
+                " with a lesion in it: put NAME.mask.npz beside the series, or train with --method paper."
             )
 
     def draw(self, rng: np.random.Generator, count: int) -> Crops:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from engines.spec import Accepted, Grid
-from tools.dataset.cases import read_cases
+from tools.dataset.cases import CENTRE, PATIENT, Case, read_cases
 from tools.dataset.splits import Split, check, split
 from tools.dataset.volumes import Made, make_volumes
 from tools.problem import WrongInput
-from tools.sheet import read_sheet
+from tools.sheet import Sheet, read_sheet
 
 LABELS = "labels.csv"
 
@@ -80,15 +80,19 @@ def gather(
     progress: Callable[[int, int], None],
 ) -> Parts:
     """Raises WrongInput, of which Leak is one, and OSError."""
-    made = _made(source.data, source, grid, accepted, cache, processes, progress)
+    sheet = read_sheet(source.labels or source.data / LABELS)
+    cases = read_cases(source.data, sheet, source.positive)
+    # Before the volumes, which may take hours.
+    _check_centre(source, sheet, cases)
+    made = make_volumes(cases, grid, accepted, cache, processes, progress)
     read = [one for one in made if one.volume is not None]
+    _check_centre(source, sheet, [one.case for one in read])
     parts = split(
         read, validate=source.validate, test=source.test, test_centre=source.test_centre, seed=source.seed
     )
     if source.held_out is not None:
-        held_out = _made(
-            source.held_out, replace(source, labels=None), grid, accepted, cache, processes, progress
-        )
+        others = read_cases(source.held_out, read_sheet(source.held_out / LABELS), source.positive)
+        held_out = make_volumes(others, grid, accepted, cache, processes, progress)
         made += held_out
         parts = replace(parts, test=parts.test + tuple(one for one in held_out if one.volume is not None))
         check(parts)
@@ -97,17 +101,34 @@ def gather(
             f"{source.data}: the {len(parts.train)} series that are left for training are all of one class:"
             " add series of the other class."
         )
+    _check_shares(source, sheet, read, parts)
     return Parts(parts, tuple(one for one in made if one.volume is None))
 
 
-def _made(
-    folder: Path,
-    source: Source,
-    grid: Grid,
-    accepted: Accepted,
-    cache: Path,
-    processes: int,
-    progress: Callable[[int, int], None],
-) -> list[Made]:
-    cases = read_cases(folder, read_sheet(source.labels or folder / LABELS), source.positive)
-    return make_volumes(cases, grid, accepted, cache, processes, progress)
+def _check_centre(source: Source, sheet: Sheet, cases: Sequence[Case]) -> None:
+    if source.test_centre is None:
+        return
+    sheet.needs(CENTRE, "--test-centre names one of its values")
+    centres = {one.centre for one in cases}
+    if source.test_centre not in centres:
+        raise WrongInput(
+            f"{sheet.path}: no series that can be read is of the centre '{source.test_centre}', only of"
+            f" {', '.join(sorted(centres - {''})) or 'none'}: name one of these with --test-centre."
+        )
+
+
+def _check_shares(source: Source, sheet: Sheet, read: Sequence[Made], parts: Split) -> None:
+    """Raises WrongInput where a share of so few patients is nobody."""
+    drawn = [one for one in read if source.test_centre is None or one.case.centre != source.test_centre]
+    positive = {one.patient for one in drawn if one.case.label}
+    others = {one.patient for one in drawn} - positive
+    for option, share, part in (
+        ("--validate", source.validate, parts.validate),
+        ("--test", source.test, parts.test),
+    ):
+        if share and not part:
+            raise WrongInput(
+                f"{sheet.path}: {option} {share:g} is nobody of {len(others)} patients without a positive"
+                f" series and {len(positive)} with one: raise it, set it to 0, or add a column '{PATIENT}'"
+                " where the files do not tell patients apart."
+            )
