@@ -49,7 +49,7 @@ class PoisonPool(SlicePool):
     """Reads headers as ever; pixels of a file whose name starts with a poison's get that poison instead."""
 
     def __init__(self) -> None:
-        super().__init__(workers=1, memory_mb=512, timeout_s=1.0)
+        super().__init__(workers=1, memory_mb=512, timeout_s=3.0)
         self.submitted: list[str] = []
 
     def submit(self, path: Path, plan: SlicePlan) -> Future[Slice]:

@@ -51,7 +51,11 @@ class Moving:
         """Wait for a value of one sample, looking at all of them."""
 
         def there() -> bool:
-            now = scraped(self.appliance)
+            try:
+                now = scraped(self.appliance)
+            except httpx.TransportError:
+                # On a busy machine a connection may be turned away; Prometheus would come again too.
+                return False
             self.moved |= {name for name in now if now[name] != self.first.get(name)}
             return value(now[sample])
 

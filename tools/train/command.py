@@ -49,7 +49,7 @@ def train(
         Path | None,
         typer.Option(
             metavar="CSV",
-            help="Columns series_uid or path (in --data), label or group, centre; else labels.csv there.",
+            help="series_uid or path (in --data), label or group, centre, patient; else labels.csv there.",
         ),
     ] = None,
     positive: Annotated[
