@@ -100,6 +100,7 @@ class _Keeper:
         self._about = about
         self._network = network
         self._kept_at = time.monotonic()
+        self._drawn = -1
 
     def due(self) -> bool:
         return time.monotonic() - self._kept_at >= self._every_s
@@ -107,7 +108,9 @@ class _Keeper:
     def keep(self, progress: Progress, finding: dict[str, Any] | None = None) -> Checkpoint:
         checkpoint = Checkpoint(self._about, self._card, _weights(self._network), progress, finding)
         checkpoint.write(self._folder / CHECKPOINT)
-        write_curves(self._folder, progress.rows)
+        if len(progress.rows) != self._drawn:
+            write_curves(self._folder, progress.rows)
+            self._drawn = len(progress.rows)
         self._kept_at = time.monotonic()
         return checkpoint
 
