@@ -23,9 +23,8 @@ from engines.bundle import embedded_model
 from engines.runner import open_engine
 from tools.baselines.classical import measured
 from tools.baselines.features import BANDS_HU, LungDensity
-from tools.dataset.cases import read_cases
+from tools.dataset.cases import LABELS, read_cases
 from tools.dataset.volumes import make_volumes
-from tools.phantom.population_command import LABELS
 from tools.problem import WrongInput, one_sentence
 from tools.sheet import read_sheet
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from appliance.imaging.header import NotDicom, Unreadable
 from appliance.imaging.slices import ChangedMeanwhile, read_slice
 from appliance.records import SlicePlan
-from tools.evaluate.cases import GROUP, read_ids, read_labels
+from tools.evaluate.cases import GROUP, read_labels, read_names
 from tools.sheet import Sheet
 
 CENTRE = "centre"
 PATIENT = "patient"
+
+LABELS = "labels.csv"
+"""The table of a data set, in its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ def read_cases(root: Path, sheet: Sheet, positive: str | None = None) -> list[Ca
         sheet.needs("path", "or series_uid, to find the series of a label")
     column = "series_uid" if by_uid else "path"
     # A column `id` may name the cases for people, but finds no files.
-    names = read_ids(replace(sheet, columns=(column,)), sheet.rows)
+    names = read_names(sheet, sheet.rows, column)
     known = _by_series(root) if by_uid else {}
     cases = []
     for row, name, label in zip(sheet.rows, names, labels, strict=True):

@@ -121,8 +121,11 @@ def _scores(sheet: Sheet) -> list[float]:
 def read_ids(sheet: Sheet, rows: tuple[Row, ...]) -> tuple[str, ...]:
     """What names each row, none where there is no column for it."""
     column = next((name for name in _IDS if name in sheet.columns), None)
-    if column is None:
-        return ()
+    return () if column is None else read_names(sheet, rows, column)
+
+
+def read_names(sheet: Sheet, rows: tuple[Row, ...], column: str) -> tuple[str, ...]:
+    """The cells of a column that names each row. Raises WrongInput where one is empty or stands twice."""
     lines: dict[str, int] = {}
     for row in rows:
         name = row.cells[column]

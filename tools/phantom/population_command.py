@@ -10,13 +10,14 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import pydicom
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tools.dataset.cases import LABELS
 from tools.phantom.command import write_mask
 from tools.phantom.dicom import write_series
 from tools.phantom.export import Export
@@ -24,8 +25,6 @@ from tools.phantom.make import make_chest
 from tools.phantom.population import person
 from tools.phantom.vendors import vendor_of
 from tools.problem import WrongInput, one_sentence
-
-LABELS: Final = "labels.csv"
 
 
 @dataclass(frozen=True, slots=True)

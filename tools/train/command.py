@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -128,9 +129,8 @@ def train(
     source = Source(data, labels, positive, held_out, validate, test, test_centre, seed)
     with one_sentence(), _Shown(Console(stderr=True)) as shown:
         said = ModelCard() if card is None else read_card(card)
-        parts = gather(
-            source, grid, said.accepted, cache or out / "volumes", os.cpu_count() or 1, shown.volumes
-        )
+        volumes = partial(shown.count, "volumes")
+        parts = gather(source, grid, said.accepted, cache or out / "volumes", os.cpu_count() or 1, volumes)
         shown.data(parts)
         check_wishes(parts, early_stop, want_sensitivity)
         if network == "csac-net" or network == "resnet":
@@ -151,7 +151,8 @@ def train(
             finding = run(request, parts, shown.step)
             made = f"{out / MODEL}: weights {finding['weights_sha256'][:16]}"
         else:
-            finding = train_on_densities(network, parts, grid, seed, want_sensitivity, out, shown.measured)
+            density = partial(shown.count, "lung density")
+            finding = train_on_densities(network, parts, grid, seed, want_sensitivity, out, density)
             made = f"{out}: scores of {network}"
     typer.echo(f"{made}, flags from {finding['operating_point']:.4g}")
     for name in ("validation", "test"):
@@ -191,11 +192,8 @@ class _Shown:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def volumes(self, done: int, total: int) -> None:
-        self._bar.update(self._task, description="volumes", completed=done, total=total, visible=True)
-
-    def measured(self, done: int, total: int) -> None:
-        self._bar.update(self._task, description="lung density", completed=done, total=total, visible=True)
+    def count(self, what: str, done: int, total: int) -> None:
+        self._bar.update(self._task, description=what, completed=done, total=total, visible=True)
 
     def data(self, parts: Parts) -> None:
         counts = ", ".join(f"{len(cases)} {name}" for name, cases in parts.named().items())
@@ -206,7 +204,7 @@ class _Shown:
     def step(self, course: str, done: int, total: int, progress: Done) -> None:
         rows = progress.rows
         loss = f", loss {rows[-1]['loss']:.3f}" if rows else ""
-        self._bar.update(self._task, description=f"{course}{loss}", completed=done, total=total, visible=True)
+        self.count(f"{course}{loss}", done, total)
         if len(rows) > self._told:
             self._told = len(rows)
             self._console.print(_row(rows[-1]), highlight=False)

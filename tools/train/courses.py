@@ -47,9 +47,17 @@ class Course(ABC):
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler | None = None
 
-    def __init__(self, network: ResNet) -> None:
+    def __init__(self, network: ResNet, cases: Sequence[Made], recipe: Recipe) -> None:
+        """Raises WrongInput where the cases lack what it teaches by."""
         self.network = network
         self.learners: nn.Module = nn.Module()
+        self._cases = cases
+        self._seed = recipe.seed
+
+    def _drawn(self, what: str, number: int) -> np.random.Generator:
+        """What is drawn for one purpose, whatever was drawn for others."""
+        digest = hashlib.sha256(repr((self._seed, self.name, what, number)).encode()).digest()
+        return np.random.default_rng(np.frombuffer(digest, np.uint32))
 
     @abstractmethod
     def begin(self) -> None:
@@ -95,21 +103,13 @@ def _device(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def _drawn(seed: int, *what: str | int) -> np.random.Generator:
-    """What is drawn for one purpose, whatever was drawn for others."""
-    digest = hashlib.sha256(repr((seed, *what)).encode()).digest()
-    return np.random.default_rng(np.frombuffer(digest, np.uint32))
-
-
 class Volumes(Course):
     """The paper's: whole volumes, augmented, all of them once an epoch."""
 
     name = "volumes"
 
     def __init__(self, network: ResNet, cases: Sequence[Made], recipe: Recipe) -> None:
-        super().__init__(network)
-        self._cases = cases
-        self._seed = recipe.seed
+        super().__init__(network, cases, recipe)
         self._batch = recipe.batch
         self.epoch = ceil(len(cases) / recipe.batch)
         self.steps = recipe.epochs * self.epoch
@@ -120,10 +120,10 @@ class Volumes(Course):
 
     def loss(self, step: int) -> Tensor:
         epoch, place = divmod(step, self.epoch)
-        order = _drawn(self._seed, self.name, "order", epoch).permutation(len(self._cases))
+        order = self._drawn("order", epoch).permutation(len(self._cases))
         chosen = [self._cases[index] for index in order[place * self._batch :][: self._batch]]
         device = _device(self.network)
-        hu = augmented(stacked(chosen, device), _drawn(self._seed, self.name, "change", step))
+        hu = augmented(stacked(chosen, device), self._drawn("change", step))
         found = functional.binary_cross_entropy_with_logits(self.network(hu), _labels(chosen, device))
         return found + SPARSITY * self.network.sparsity()
 
@@ -135,10 +135,8 @@ class Crops(Course):
     name = "crops"
 
     def __init__(self, network: ResNet, cases: Sequence[Made], recipe: Recipe) -> None:
-        """Raises WrongInput where there are no lesions to crop by."""
-        super().__init__(network)
+        super().__init__(network, cases, recipe)
         self._cropper = Cropper(cases)
-        self._seed = recipe.seed
         self._batch = recipe.batch
         self.epoch = CROP_STEPS
         self.steps = recipe.epochs * CROP_STEPS
@@ -151,7 +149,7 @@ class Crops(Course):
         self.network.train()
 
     def loss(self, step: int) -> Tensor:
-        crops = self._cropper.draw(_drawn(self._seed, self.name, "crops", step), self._batch)
+        crops = self._cropper.draw(self._drawn("crops", step), self._batch)
         device = _device(self.network)
         hu = torch.from_numpy(crops.hu).to(device).contiguous(memory_format=torch.channels_last_3d)
         share = functional.avg_pool3d(torch.from_numpy(crops.lesions).to(device), CELL)
@@ -166,7 +164,7 @@ class Crops(Course):
         said = self.network.head(maps.mean((2, 3, 4)))
         return (
             functional.binary_cross_entropy_with_logits(said, to_flag)
-            + 2 * (marked * sure).sum() / (2 * sure.sum())
+            + (marked * sure).sum() / sure.sum()
             + SPARSITY * self.network.sparsity()
         )
 
@@ -178,9 +176,7 @@ class Head(Course):
     epoch = steps = HEAD_STEPS
 
     def __init__(self, network: ResNet, cases: Sequence[Made], recipe: Recipe) -> None:
-        super().__init__(network)
-        self._cases = cases
-        self._seed = recipe.seed
+        super().__init__(network, cases, recipe)
         self._averages = self._wanted = self._mean = self._scale = torch.empty(0)
         self.optimizer = torch.optim.AdamW(network.head.parameters(), HEAD_RATE, weight_decay=DECAY)
         self.schedule = OneCycleLR(self.optimizer, HEAD_RATE, total_steps=self.steps)
@@ -207,9 +203,7 @@ class Head(Course):
 
     def loss(self, step: int) -> Tensor:
         count = len(self._cases)
-        drawn = _drawn(self._seed, self.name, "order", step).choice(
-            count, min(HEAD_BATCH, count), replace=False
-        )
+        drawn = self._drawn("order", step).choice(count, min(HEAD_BATCH, count), replace=False)
         chosen = torch.from_numpy(drawn).to(self._averages.device)
         scaled = (self._averages[chosen] - self._mean) / self._scale
         return functional.binary_cross_entropy_with_logits(self.network.head(scaled), self._wanted[chosen])
@@ -221,7 +215,7 @@ class Head(Course):
         first.bias.sub_(first.weight @ self._mean)
 
 
-COURSES: Final[Mapping[Method, tuple[type[Crops | Head | Volumes], ...]]] = {
+COURSES: Final[Mapping[Method, tuple[type[Course], ...]]] = {
     "paper": (Volumes,),
     "curriculum": (Crops, Head),
 }

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from engines.spec import Accepted, Grid
-from tools.dataset.cases import CENTRE, PATIENT, Case, read_cases
+from tools.dataset.cases import CENTRE, LABELS, PATIENT, Case, read_cases
 from tools.dataset.splits import Split, check, split
 from tools.dataset.volumes import Made, make_volumes
 from tools.problem import WrongInput
 from tools.sheet import Sheet, read_sheet
-
-LABELS = "labels.csv"
 
 
 @dataclass(frozen=True, slots=True)

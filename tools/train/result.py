@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from appliance import durable
 from tools.dataset.volumes import Made
 from tools.evaluate.calibration import calibration
+from tools.evaluate.cases import Mask, Scores
 from tools.evaluate.delong import auc_with_interval
 from tools.evaluate.operating_point import at_threshold, reaching
 from tools.problem import WrongInput
@@ -22,8 +22,6 @@ from tools.train.parts import Parts
 
 HALF: Final = 0.5
 """The paper's threshold."""
-
-Scores = NDArray[np.float64]
 
 
 def judged(
@@ -60,7 +58,7 @@ def check_wishes(parts: Parts, early_stop: int | None, sensitivity: float | None
 
 def operating_point(scores: Scores, cases: Sequence[Made], sensitivity: float | None) -> float:
     """The highest one that reaches this sensitivity on the validation set; 0.5 where none is wanted."""
-    positive = np.array([bool(one.case.label) for one in cases])
+    positive = _positive(cases)
     if sensitivity is None or not positive.any():
         return HALF
     reached = reaching(scores, positive, "sensitivity", sensitivity).reached
@@ -71,7 +69,7 @@ def operating_point(scores: Scores, cases: Sequence[Made], sensitivity: float | 
 def measured(scores: Scores, cases: Sequence[Made], threshold: float) -> dict[str, Any] | None:
     """AUC with DeLong's interval, sensitivity and specificity with Wilson's and Clopper and Pearson's, Brier
     score; None without cases of both classes."""
-    positive = np.array([bool(one.case.label) for one in cases])
+    positive = _positive(cases)
     if not positive.any() or positive.all():
         return None
     auc, interval = auc_with_interval(scores, positive)
@@ -83,6 +81,10 @@ def measured(scores: Scores, cases: Sequence[Made], threshold: float) -> dict[st
         "at": asdict(at_threshold(scores, positive, threshold)),
         "brier": calibration(scores, positive).brier,
     }
+
+
+def _positive(cases: Sequence[Made]) -> Mask:
+    return np.array([bool(one.case.label) for one in cases])
 
 
 def write_scores(path: Path, scores: Scores, cases: Sequence[Made]) -> None:
