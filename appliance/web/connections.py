@@ -59,6 +59,11 @@ class Listening(socket.socket):
         self._accepted.add(connection)
         return connection, address
 
+    def drop(self) -> None:
+        """Closes what it accepted, when nobody serves it any more: a browser would go on asking there."""
+        for connection in list(self._accepted):
+            connection.close()
+
 
 class Loop(asyncio.SelectorEventLoop):
     """Limits how long TLS may take to begin, and floods no log while no more files can be opened."""

@@ -110,6 +110,7 @@ class WebServer:
             # uvicorn's way to say that the application did not start; a thread would end on it in silence.
             raise WebError("The web server ended at its start.") from error
         finally:
+            self._socket.drop()
             self._server.listening.set()
         if not self._server.should_exit:
             raise WebError("The web server ended by itself.")

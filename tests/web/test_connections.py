@@ -7,6 +7,7 @@ import contextlib
 import logging
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -116,6 +117,21 @@ def answers(server: Served, verify: object = True) -> bool:
         return httpx.get(server.url, timeout=SOON_S, verify=verify).text == "here"  # type: ignore[arg-type]
     except httpx.HTTPError:
         return False
+
+
+def test_a_stopped_server_leaves_no_connection_open(tmp_path: Path) -> None:
+    pair = make_certificate(tmp_path)
+    with serving(Certificate(*pair), silence_s=600) as server, connections(server, 3) as open_ones:
+        # One that has said nothing, one in the middle of TLS's handshake, one whose close nobody confirms.
+        asked = trusting(pair[0]).wrap_socket(open_ones[2], server_hostname="localhost")
+        asked.sendall(GET)
+        assert asked.recv(65536)
+        open_ones[1].sendall(b"\x16\x03\x01")
+        server.stop()
+        with socket.socket(fileno=asked.detach()) as third:
+            third.settimeout(SOON_S)
+            for connection in (*open_ones[:2], third):
+                end(connection)
 
 
 def test_silent_connections_are_closed_and_keep_nobody_out(server: Served) -> None:
