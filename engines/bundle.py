@@ -4,6 +4,10 @@ A model is a bare ONNX file, or a bundle: a folder with `manifest.json`, which n
 its SHA-256, and `manifest.sha256`, the SHA-256 of `manifest.json` in the format of sha256sum. What a bundle
 holds may be executable, so that every hash is checked before a byte of it is parsed, and what was hashed is
 kept in memory: the bytes that run are the bytes that were checked.
+
+A bundle with a TensorRT plan holds the trained model as it was given (what the CPU engine runs, the
+reference, and whose digest every finding carries), the mixed-precision ONNX that the plan was built from,
+the plan, the known answers, and the parity report.
 """
 
 from __future__ import annotations
@@ -38,26 +42,83 @@ class ModelFile:
     spec: ModelSpec
     digest: str
     content: bytes = field(repr=False)
+    bundle: Bundle | None = None
+    """What came with it, where it is the model of a bundle with a plan."""
 
 
-class Manifest(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A TensorRT plan and the answers that are expected of it; `digest` is the manifest's SHA-256."""
+
+    folder: Path
+    digest: str
+    info: PlanInfo
+    plan: bytes = field(repr=False)
+    known_answers: bytes = field(repr=False)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Flavour = Literal["rtx", "enterprise"]
+"""TensorRT-RTX, for workstation GPUs, built ahead of time; TensorRT, built on the GPU that it runs on."""
+
+
+class ParityInfo(_Part):
+    """What the gate measured before the plan was built: the model in FP32 against its rounding twin.
+
+    Of `volumes`, `near` had a probability of 0.02 to 0.2 from the operating point. `trained` is False for a
+    model without trained weights, of which only finite values and `largest_delta` were asked.
+    """
+
+    volumes: int = Field(ge=1)
+    near: int = Field(ge=0)
+    largest_delta: float = Field(ge=0)
+    lowest_correlation: float | None
+    trained: bool
+
+
+class PlanInfo(_Part):
+    """The plan of a bundle: its files, and what it was built by and for.
+
+    `compute_capabilities` are the GPUs that it can run on, such as "8.6"; `device` is the name of the one GPU
+    that it was built on, None where it was built ahead of time.
+    """
+
+    file: str
+    onnx: str
+    known_answers: str
+    flavour: Flavour
+    tensorrt: str = Field(min_length=1)
+    compute_capabilities: tuple[str, ...] = Field(min_length=1)
+    device: str | None
+    options: dict[str, str | int | bool]
+    parity: ParityInfo
+
+
+class Manifest(_Part):
     """`manifest.json`: the file that is the model, its specification, and the SHA-256 of each file.
 
     The names are relative POSIX paths. They must be exactly the files that are in the folder, so that none
     can lead out of it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     schema_version: Literal[1] = 1
     model: str
     spec: ModelSpec
+    plan: PlanInfo | None = None
     files: dict[str, str] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _lists_model(self) -> Manifest:
-        if self.model not in self.files:
-            raise ValueError(f"the model {self.model!r} is not among the files")
+    def _lists_what_it_names(self) -> Manifest:
+        named = {"model": self.model}
+        if self.plan:
+            named |= {"plan": self.plan.file, "mixed-precision model": self.plan.onnx}
+            named |= {"file of known answers": self.plan.known_answers}
+        for what, name in named.items():
+            if name not in self.files:
+                raise ValueError(f"the {what} {name!r} is not among the files")
         return self
 
 
@@ -90,12 +151,12 @@ def load_model(path: Path) -> ModelFile:
         ) from None
 
 
-def write_manifest(folder: Path, model: str, spec: ModelSpec) -> None:
+def write_manifest(folder: Path, model: str, spec: ModelSpec, plan: PlanInfo | None = None) -> None:
     """Make a bundle of a folder that holds the file `model` and whatever belongs to it."""
     files = {name: _sha256(file.read_bytes()) for name, file in _regular_files(folder).items()}
     for own in (MANIFEST, MANIFEST_HASH):
         files.pop(own, None)
-    text = Manifest(model=model, spec=spec, files=files).model_dump_json(indent=2).encode() + b"\n"
+    text = Manifest(model=model, spec=spec, plan=plan, files=files).model_dump_json(indent=2).encode() + b"\n"
     (folder / MANIFEST).write_bytes(text)
     (folder / MANIFEST_HASH).write_text(f"{_sha256(text)}  {MANIFEST}\n", encoding="ascii")
 
@@ -122,18 +183,24 @@ def _load_bundle(folder: Path) -> ModelFile:
         raise _changed(folder, f"{missing[0]} is missing")
     if extra := sorted(present.keys() - manifest.files.keys()):
         raise _changed(folder, f"{extra[0]} is not in the manifest")
-    content = b""
+    plan = manifest.plan
+    wanted = {manifest.model} | ({plan.file, plan.known_answers} if plan else set())
+    contents: dict[str, bytes] = {}
     for name, digest in manifest.files.items():
         found = present[name].read_bytes()
         if _sha256(found) != digest:
             raise _changed(folder, f"{name} does not match its SHA-256")
-        if name == manifest.model:
-            content = found
+        if name in wanted:
+            contents[name] = found
 
+    content = contents[manifest.model]
     name = f"{folder.name}/{manifest.model}"
     if _spec_inside(name, content) != manifest.spec:
         raise BundleError(f"the specification in {name} is not the manifest's: build the bundle again")
-    return ModelFile(folder / manifest.model, manifest.spec, manifest.files[manifest.model], content)
+    bundle = None
+    if plan:
+        bundle = Bundle(folder, _sha256(text), plan, contents[plan.file], contents[plan.known_answers])
+    return ModelFile(folder / manifest.model, manifest.spec, manifest.files[manifest.model], content, bundle)
 
 
 def _changed(folder: Path, what: str) -> BundleError:
