@@ -4,8 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TRAINED := $(VENV)/.training
+PYCUDA := $(VENV)/.pycuda
 
-.PHONY: demo test quick lint training model lock clean
+.PHONY: demo test quick lint training pycuda model lock clean
 
 demo: $(STAMP)
 	@$(BIN)/scanlight demo $(ARGS)
@@ -40,6 +41,13 @@ $(TRAINED): requirements-train.lock $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-train.lock
 	@touch $@
 
+# What runs a plan on a GPU: PyCUDA, built here from its sources with g++. Its tests need no GPU.
+pycuda: $(PYCUDA)
+
+$(PYCUDA): requirements-cuda.lock | $(STAMP)
+	@$(BIN)/python -m tools.gpu.pycuda
+	@touch $@
+
 # The demonstration model from nothing, in about two hours: docs/training.md. The model that ships was made so.
 model: $(TRAINED)
 	@$(BIN)/scanlight population model/train --count 300 --seed 1
@@ -58,6 +66,10 @@ TORCH_CPU := 6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b
 CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton $(addprefix nvidia-,cublas cuda-cupti cuda-nvrtc \
 	cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 
+# NVIDIA's headers that PyCUDA is built with: for the drivers of CUDA 13, and for older ones.
+CUDA_HEADERS := nvidia-cuda-runtime==13.0.96 nvidia-cuda-profiler-api==13.0.85 \
+	nvidia-cuda-runtime-cu12==12.9.79 nvidia-cuda-profiler-api-cu12==12.9.79
+
 lock:
 	$(COMPILE) --extra dev --upgrade --output-file requirements.lock
 	$(COMPILE) --extra gpu --constraint requirements.lock --output-file requirements-run.lock
@@ -65,6 +77,8 @@ lock:
 		--no-annotate $(addprefix --no-emit-package ,torch $(CUDA)) --output-file requirements-train.lock
 	sed -i '/^#/d' requirements-train.lock
 	echo 'torch==$(TORCH) --hash=sha256:$(TORCH_CPU)' >>requirements-train.lock
+	printf '%s\n' pycuda $(CUDA_HEADERS) | $(subst pyproject.toml,-,$(COMPILE)) --constraint requirements.lock \
+		--no-annotate --output-file requirements-cuda.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

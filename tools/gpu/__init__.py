@@ -1,0 +1,1 @@
+"""What prepares a machine with a GPU and checks the engine on it."""
