@@ -20,11 +20,12 @@ class OnnxRuntimeEngine:
 
     `threads` is the number of threads of a run, None for one a physical core. They sleep between runs:
     spinning ones would slow everything else on the machine. Raises EngineError when the model cannot be
-    loaded, or its inputs and outputs are not what its specification says.
+    loaded, or its inputs and outputs are not what its specification says. `why` is told with its identity.
     """
 
-    def __init__(self, model: ModelFile, threads: int | None = None) -> None:
+    def __init__(self, model: ModelFile, threads: int | None = None, why: str = "") -> None:
         self._model = model
+        self._why = why
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -50,7 +51,7 @@ class OnnxRuntimeEngine:
 
     @property
     def identity(self) -> EngineIdentity:
-        return EngineIdentity("onnxruntime", f"onnxruntime {onnxruntime.__version__}", "cpu")
+        return EngineIdentity("onnxruntime", f"onnxruntime {onnxruntime.__version__}", "cpu", why=self._why)
 
     def infer(self, volume: Float32) -> Score:
         """Score a float32 HU volume [D, H, W]; see `engines.protocol.Engine`. Reads the volume in place."""

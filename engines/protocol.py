@@ -18,6 +18,10 @@ class EngineError(Exception):
     """The engine could not give a score; the message is one sentence with what to do."""
 
 
+class DeviceLost(Exception):
+    """The GPU or its driver failed while it worked, and nothing in this process can use it any more."""
+
+
 class BadOutput(EngineError):
     """The model gave a probability or heatmap that is not finite, or a probability outside [0, 1]."""
 
@@ -34,11 +38,16 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class EngineIdentity:
-    """Who computed: `runner` (onnxruntime, tensorrt), `flavour` with its version, `device`."""
+    """Who computed: `runner` (onnxruntime, tensorrt), `flavour` with its version, `device` and its `driver`.
+
+    `why` is a sentence where this is not the runner that was hoped for.
+    """
 
     runner: str
     flavour: str
     device: str
+    driver: str = ""
+    why: str = ""
 
 
 class Engine(Protocol):
@@ -58,8 +67,8 @@ class Engine(Protocol):
     def infer(self, volume: Float32) -> Score:
         """Score a float32 HU volume [D, H, W] on the specification's grid.
 
-        Raises EngineError when the volume has another shape or is not finite, or the run fails, and
-        BadOutput when what comes out is not finite or outside [0, 1].
+        Raises EngineError when the volume has another shape or is not finite, or the run fails, BadOutput
+        when what comes out is not finite or outside [0, 1], and DeviceLost when only a new process can go on.
         """
         ...
 
