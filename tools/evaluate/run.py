@@ -21,7 +21,8 @@ from tools.evaluate.outcome import Source, as_json, scores_csv, summary
 from tools.evaluate.page import page
 from tools.evaluate.plots import plots
 from tools.evaluate.readers import read_readers
-from tools.evaluate.sections import Section, left_out, sections
+from tools.evaluate.sections import left_out, sections
+from tools.page import Section
 from tools.problem import WrongInput
 from tools.sheet import Sheet, read_sheet
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from tools.evaluate.bootstrap import Draws
 from tools.evaluate.cases import Unscored
@@ -11,23 +10,12 @@ from tools.evaluate.evaluation import Auc, Comparison, Evaluation, OtherModel
 from tools.evaluate.intervals import Interval, Proportion
 from tools.evaluate.operating_point import AtThreshold, Wanted
 from tools.evaluate.readers import AgainstReader
+from tools.page import Section
 
 NO_AUC_INTERVAL = (
     "An AUC without an interval: a class has one case, or the placements do not vary, and nothing says how"
     " certain it is."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """`key` is the same for the same content; the first `texts` columns are words, the others numbers."""
-
-    key: str
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
-    texts: int = 1
 
 
 def sections(found: Evaluation, draws: Draws) -> Iterator[Section]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tools.evaluate.sections import Section
+from tools.page import Section
 
 _PIPE: int = 200
 """A pipe has no width that words would have to fit."""

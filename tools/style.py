@@ -1,4 +1,4 @@
-"""How the report's page looks: in light, in the dark, on paper."""
+"""How a report looks: in light, in the dark, on paper."""
 
 from __future__ import annotations
 
