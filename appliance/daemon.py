@@ -27,6 +27,7 @@ from types import FrameType
 from typing import Any
 
 from appliance import logs
+from appliance.acceptance import AcceptanceFile, Subject
 from appliance.addresses import split
 from appliance.audit import AuditLog, difference, missing
 from appliance.clock import utc_now
@@ -139,6 +140,7 @@ class Daemon:
         self._reload_asked = False
         self._reloaded: Reloaded | None = None
         self._model = ModelInUse(model.spec, model.digest, None)
+        self._bundle = model.bundle.digest if model.bundle else ""
         self._rules = _rules(config, model.spec)
         self._messages: queue.Queue[Message] = queue.Queue(QUEUE_SIZE)
         self._stopping = False
@@ -168,6 +170,8 @@ class Daemon:
             self._journal.note_audit("audit_log_shortened", detail=short)
         self._journal_reader = JournalReader(self._state.journal)
         self._watch_reader = JournalReader(self._state.journal)
+        self._acceptance = AcceptanceFile(self._state.acceptance)
+        self._acceptance.look()
         self._counts = self._journal_reader.counts()
         if accept_folder:
             self._journal.set_meta("export_mount", "")
@@ -311,6 +315,19 @@ class Daemon:
                 self._journal.note_audit(f"{key}_changed", changed=difference(before, value))
             if value != kept:
                 self._journal.set_meta(key, value)
+
+    def _note_acceptance(self) -> None:
+        """Whoever signed an acceptance test meanwhile goes into the audit log."""
+        self._acceptance.look()
+        accepted = self._acceptance.accepted
+        if (
+            accepted is not None
+            and self._journal.meta("acceptance") != accepted.report_sha256 + accepted.signed_at
+        ):
+            self._journal.note_audit(
+                "accepted", names=accepted.signed_by, report=accepted.report_sha256, at=accepted.signed_at
+            )
+            self._journal.set_meta("acceptance", accepted.report_sha256 + accepted.signed_at)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
@@ -552,6 +569,7 @@ class Daemon:
     def _housekeep(self) -> None:
         self._recorder.flush()
         self._keeper.housekeep()
+        self._note_acceptance()
         self._audit.follow(self._journal)
         scanned = self._scanned
         looked = (
@@ -600,7 +618,7 @@ class Daemon:
                 operating_point=self._rules.operating_point,
                 engine=self._model.engine,
             ),
-            accepted=False,
+            not_accepted=self._acceptance.why_not(self._subject()),
             faults=tuple(sorted(code for code, present in failing.items() if present)),
             suspect=counts.suspect,
             not_analysed=counts.not_analysed,
@@ -620,6 +638,13 @@ class Daemon:
             conservation_error=abs(counts.series - counts.ended - counts.in_flight) + self._unaccounted,
             gpus=self._gpus.told(now),
         )
+
+    def _subject(self) -> Subject | None:
+        """What an acceptance must be of; None until the engine is open."""
+        model = self._model
+        if model.engine is None:
+            return None
+        return Subject.of(model.digest, self._bundle, model.engine, version("scanlight"))
 
     def _disk_free(self) -> dict[str, int]:
         free = {}

@@ -68,7 +68,8 @@ class Facts:
     the newest of the findings by which studies became suspect, 0 without any, and `oldest_alarm_s` the age
     of the oldest. `reloaded` is None until the
     first time. `closed_folders` are some of those in the export folder that cannot be opened; their names are
-    not for the page. `gpus` are those whose driver has answered of late.
+    not for the page. `gpus` are those whose driver has answered of late. `not_accepted` has the codes of why
+    this installation is not accepted as it runs, none where it is.
     """
 
     heartbeat: float
@@ -83,7 +84,7 @@ class Facts:
     known_answer_limit_s: float
     known_answer_at: float | None
     model: ModelFacts
-    accepted: bool
+    not_accepted: tuple[str, ...]
     faults: tuple[str, ...]
     suspect: int
     not_analysed: int

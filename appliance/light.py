@@ -106,4 +106,4 @@ def _state(facts: Facts, why: tuple[str, ...]) -> State:
 
 def _bands(facts: Facts) -> tuple[Band, ...]:
     demo = facts.model.intended_use in ("placeholder", "demonstration")
-    return ((Band.DEMO,) if demo else ()) + (() if facts.accepted else (Band.NOT_ACCEPTED,))
+    return ((Band.DEMO,) if demo else ()) + ((Band.NOT_ACCEPTED,) if facts.not_accepted else ())

@@ -17,7 +17,8 @@ class StateFolderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StateFolder:
-    """The paths in it: `lock journal.db audit.log control.sock objects/ results/ engine-cache/ previews/`."""
+    """The paths in it: `lock journal.db audit.log acceptance.json control.sock`, and the folders `objects/
+    results/ engine-cache/ known-answers/ previews/`."""
 
     path: Path
 
@@ -28,6 +29,10 @@ class StateFolder:
     @property
     def audit(self) -> Path:
         return self.path / "audit.log"
+
+    @property
+    def acceptance(self) -> Path:
+        return self.path / "acceptance.json"
 
     @property
     def previews(self) -> Path:

@@ -29,7 +29,7 @@ READY = Facts(
         operating_point=0.5,
         engine=EngineIdentity("onnxruntime", "CPU 1.24", "a processor"),
     ),
-    accepted=True,
+    not_accepted=(),
     faults=(),
     suspect=0,
     not_analysed=0,

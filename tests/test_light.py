@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from sample_facts import ready
 
+from appliance.acceptance import NEVER
 from appliance.facts import InProgress
 from appliance.light import FAULTS, Band, State, light
 
@@ -35,7 +36,7 @@ STARTING = {"known_answer_ok": None, "known_answer_age_s": None}
         ({"known_answer_ok": False}, State.FAULT),
         ({"conservation_error": -1}, State.FAULT),
         ({"faults": ("state_disk",)}, State.FAULT),
-        ({"accepted": False}, State.READY),
+        ({"not_accepted": ("never_accepted",)}, State.READY),
     ],
 )
 def test_state(changes, state) -> None:
@@ -81,4 +82,4 @@ def test_counts_are_there_in_every_state() -> None:
 )
 def test_bands(intended_use, accepted, bands) -> None:
     model = replace(ready().model, intended_use=intended_use)
-    assert light(ready(model=model, accepted=accepted)).bands == bands
+    assert light(ready(model=model, not_accepted=() if accepted else (NEVER,))).bands == bands

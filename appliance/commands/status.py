@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from appliance import control
+from appliance.acceptance import STARTING, WHY_NOT
 from appliance.commands.journal import USAGE, ConfigOption, StateOption, state_folder
 from appliance.config import DEFAULT_CONFIG, ConfigError, load
 from appliance.light import FAULTS, State
@@ -73,6 +74,7 @@ def lines(body: Mapping[str, Any]) -> Iterator[str]:
     yield f"{_words(body['state']).upper()} since {_local(body['since'])}"
     if body["bands"]:
         yield " · ".join(body["bands"])
+    yield from _not_accepted(body["facts"].get("not_accepted", ()))
     for code in body["why"]:
         yield f"  {FAULTS.get(code, _words(code))}"
     for path in body["facts"].get("closed_folders", ()):
@@ -90,6 +92,13 @@ def lines(body: Mapping[str, Any]) -> Iterator[str]:
         yield from _reloaded(facts["reloaded"])
     if body["state"] == State.READY:
         yield STANDARD_OF_CARE
+
+
+def _not_accepted(codes: Sequence[str]) -> Iterator[str]:
+    for code in codes:
+        yield f"  {WHY_NOT.get(code, _words(code))}"
+    if codes and codes[0] != STARTING:
+        yield "  scanlight doctor tests the installation, scanlight accept signs the report"
 
 
 def _model(model: Mapping[str, Any]) -> Iterator[str]:

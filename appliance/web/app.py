@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from appliance.acceptance import WHY_NOT
 from appliance.control import Command
 from appliance.facts import Board
 from appliance.faults import reach
@@ -163,10 +164,18 @@ def _application(
 
 
 async def _codes(request: Request) -> Response:
-    """What the codes in `reason`, `why` and `notices` mean."""
+    """What the codes in `reason`, `why`, `notices` and `not_accepted` mean."""
     reasons = {reason: rule.sentence for reason, rule in RULES.items()}
     remedies = {reason: rule.remedy for reason, rule in RULES.items() if rule.remedy}
-    return JSONResponse({"reasons": reasons, "remedies": remedies, "faults": FAULTS, "notices": NOTICES})
+    return JSONResponse(
+        {
+            "reasons": reasons,
+            "remedies": remedies,
+            "faults": FAULTS,
+            "notices": NOTICES,
+            "not_accepted": WHY_NOT,
+        }
+    )
 
 
 async def _no_such(request: Request, error: Exception) -> Response:

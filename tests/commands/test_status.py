@@ -93,8 +93,16 @@ def test_why_counts_progress_and_model_are_told() -> None:
 
 def test_bands_and_a_lamp_that_fails_are_told() -> None:
     model = ready().model
-    demo = ready(accepted=False, model=type(model)(**{**_fields(model), "intended_use": "demonstration"}))
-    assert shown(demo)[1] == "DEMO · NOT ACCEPTED"
+    demo = ready(
+        not_accepted=("never_accepted",),
+        model=type(model)(**{**_fields(model), "intended_use": "demonstration"}),
+    )
+    assert shown(demo)[1:4] == [
+        "DEMO · NOT ACCEPTED",
+        "  no acceptance test of this installation has been signed",
+        "  scanlight doctor tests the installation, scanlight accept signs the report",
+    ]
+    assert not any("accept" in line for line in shown(ready()))
     failing = "The lamp does not work: its command fails, see the log."
     assert failing in shown(ready(lamp="failing"))
     assert failing not in shown(ready(lamp="ok"))

@@ -114,8 +114,11 @@ def test_a_main_loop_that_hangs_is_a_fault_though_the_events_come(
 
 def test_a_demonstration_says_so(page: Chromium, board: LiveBoard) -> None:
     assert not page.text("header")
-    board.publish(model=replace(board.facts.model, intended_use="demonstration"), accepted=False)
+    board.publish(
+        model=replace(board.facts.model, intended_use="demonstration"), not_accepted=("never_accepted",)
+    )
     page.wait_for("document.querySelector('header').innerText.includes('NOT ACCEPTED')")
+    assert "tell IT: no acceptance test of this installation has been signed" in page.text("#not-accepted")
     band = page.text("#demo")
     assert "DEMO" in band
     assert "not for clinical use" in band

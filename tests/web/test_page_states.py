@@ -43,7 +43,7 @@ def test_a_state_is_seen_whole_and_by_everybody(
         browser.look(1920, 1080)
         browser.open(server.url)
         browser.wait_for("document.querySelectorAll('#last tbody tr').length === 1")
-        board.publish(accepted=False, **changes)
+        board.publish(not_accepted=("never_accepted",), **changes)
         if state == "no-signal":
             browser.wait_for(f"document.querySelector('#counts dd').innerText === '{board.facts.suspect}'")
             server.stop()
@@ -58,7 +58,9 @@ def test_a_full_house_fits_on_a_kiosk(
     for study in range(12):
         record_end(journal, f"1.2.826.9.{study}.1", Outcome.NOT_ANALYSED, Reason.OUTSIDE_INTENDED_USE, None)
     model = replace(board.facts.model, intended_use="demonstration")
-    board.publish(accepted=False, model=model, not_analysed=12, in_progress=3 * SERIES, lamp="failing")
+    board.publish(
+        not_accepted=("never_accepted",), model=model, not_analysed=12, in_progress=3 * SERIES, lamp="failing"
+    )
     browser.look(1920, 1080)
     with moving(board):
         browser.open(server.url)

@@ -41,7 +41,7 @@ PATHS = (
 def test_the_status_has_the_keys_of_the_interface(client: httpx.Client, board: LiveBoard) -> None:
     series = InProgress("1.2.840.999", 40, "waiting", "2026-03-01T08:00:00.000Z", 7, "CT-A", "…1234")
     model = replace(board.facts.model, intended_use="placeholder")
-    board.publish(suspect=1, failed=2, in_progress=(series,), model=model, accepted=False)
+    board.publish(suspect=1, failed=2, in_progress=(series,), model=model, not_accepted=("never_accepted",))
     status = client.get("/api/status").json()
     assert status["state"] == "suspect"
     assert status["why"] == []

@@ -53,9 +53,10 @@ const showNotices = whenChanged((sentences) => {
   $("notices").hidden = sentences.length === 0;
 });
 
-function showBands({ bands, facts }) {
+function showBands({ bands, facts }, codes) {
   $("demo").hidden = !bands.includes("DEMO");
   $("not-accepted").hidden = !bands.includes("NOT ACCEPTED");
+  setText($("why-not-accepted"), facts.not_accepted.map((code) => sentence(codes.not_accepted, code)).join("; "));
   setText($("notice"), facts.model.notice);
 }
 
@@ -70,7 +71,7 @@ export function showStatus(status, codes) {
   $("second").hidden = !both;
   showCounts(counts);
   showNotices((status.notices ?? []).map((code) => sentence(codes.notices, code)));
-  showBands(status);
+  showBands(status, codes);
   title(state, counts);
   document.body.classList.remove("stale");
   if (performance.now() > alertEnds) document.body.classList.remove("alert");
