@@ -20,6 +20,7 @@ from appliance.config_problems import Wrong, expected, nearest, problems
 from appliance.intake.completeness import Pace
 from appliance.intake.folder import real_path
 from appliance.reasons import MOVABLE, Outcome, Reason
+from engines.protocol import EngineKind
 
 DEFAULT_CONFIG = Path("/etc/scanlight.yaml")
 
@@ -174,7 +175,7 @@ class Config(_Section):
     model: AbsolutePath | None = Field(
         default=None, description="an ONNX file or a bundle; default: built in"
     )
-    engine: Literal["auto", "cpu"] = "auto"
+    engine: EngineKind = "auto"
     engine_deadline_s: Seconds = 20.0
     operating_point: OperatingPoint | None = Field(default=None, description="default: the model's own")
     completeness: Completeness = Completeness()
@@ -315,7 +316,7 @@ listen: 127.0.0.1:8080               # the status page and the API
 # proxy: {user_header: X-Remote-User}  # a reverse proxy on this machine that knows its users
 # results_folder: /srv/scanlight     # default: results in state_folder
 # model: /etc/scanlight/model.onnx   # an ONNX file or a bundle; default: the one built in
-# engine: auto                       # auto or cpu
+# engine: auto                       # auto, cpu, or tensorrt: the GPU or nothing
 # engine_deadline_s: 20
 # operating_point: {value: 0.5, reason: chosen on our own cases}
 # completeness:

@@ -54,7 +54,7 @@ from appliance.known_answers import AnswersWrong, KnownAnswers
 from appliance.lamp import Lamp
 from appliance.light import light, one_line
 from appliance.previews import Previews
-from appliance.reader import AnswersChecked, EngineReady, Reader, ReadingFinished
+from appliance.reader import AnswersChecked, EngineNotOpened, EngineReady, Reader, ReadingFinished
 from appliance.reading import ModelInUse, Rules, rules_for
 from appliance.recorder import Recorder
 from appliance.records import Slice, SlicePlan
@@ -69,7 +69,7 @@ from appliance.web.certificate import Certificate
 from appliance.web.server import WebServer, tcp, unix
 from appliance.web.status import Observer
 from engines.bundle import ModelFile
-from engines.protocol import Engine
+from engines.protocol import DeviceLost, Engine
 from engines.spec import ModelSpec
 
 LOOP_S = 0.05
@@ -109,6 +109,7 @@ Message = (
     | SentinelSeen
     | Scanned
     | Parsed
+    | EngineNotOpened
     | EngineReady
     | AnswersChecked
     | ReadingFinished
@@ -140,7 +141,8 @@ class Daemon:
         self._reload_asked = False
         self._reloaded: Reloaded | None = None
         self._model = ModelInUse(model.spec, model.digest, None)
-        self._bundle = model.bundle.digest if model.bundle else ""
+        self._bundle = model.bundle
+        self._engine_why = ""
         self._rules = _rules(config, model.spec)
         self._messages: queue.Queue[Message] = queue.Queue(QUEUE_SIZE)
         self._stopping = False
@@ -266,7 +268,12 @@ class Daemon:
                 raise AnswersWrong(f"A known answer cannot be read: {type(error).__name__}.") from error
 
         return KnownAnswers(
-            engine, rules_for(engine.spec), read_slices, self._state.known_answers, self._disk
+            engine,
+            rules_for(engine.spec),
+            read_slices,
+            self._state.known_answers,
+            self._disk,
+            self._bundle.known_answers if self._bundle else None,
         )
 
     def run(self) -> None:
@@ -471,9 +478,30 @@ class Daemon:
                 self._keeper.reading_finished(message)
             case DeliveriesOpen():
                 self._deliveries = message
+            case EngineNotOpened() | EngineReady() | AnswersChecked():
+                self._engine_told(message)
+            case Retry():
+                self._retry(message)
+            case MarkStudy(study, action, name, upto):
+                self._marked(message, action, self._journal.mark(study, action, name, upto))
+            case MarkFiles(name, upto):
+                self._marked(message, Mark.SEEN, self._journal.mark_files(name, upto))
+            case ThreadDied(error=DeviceLost() as error):
+                logs.event("device_lost", logging.ERROR, why=str(error))
+                raise error
+            case ThreadDied():
+                logs.crash("thread_died", message.error, thread=message.name)
+                raise message.error
+
+    def _engine_told(self, message: EngineNotOpened | EngineReady | AnswersChecked) -> None:
+        match message:
+            case EngineNotOpened(why):
+                self._engine_why = why
             case EngineReady(engine):
-                self._model = self._keeper.model = replace(self._model, engine=engine.identity)
-                logs.event("engine_ready", runner=engine.identity.runner, device=engine.identity.device)
+                identity = engine.identity
+                self._model = self._keeper.model = replace(self._model, engine=identity)
+                self._engine_why = identity.why
+                logs.event("engine_ready", runner=identity.runner, device=identity.device, why=identity.why)
             case AnswersChecked():
                 self._answers = message
                 logs.event("known_answers", ok=message.wrong is None)
@@ -481,15 +509,6 @@ class Daemon:
                     self._keeper.confirm(utc_now())
                 else:
                     self._keeper.doubt()
-            case Retry():
-                self._retry(message)
-            case MarkStudy(study, action, name, upto):
-                self._marked(message, action, self._journal.mark(study, action, name, upto))
-            case MarkFiles(name, upto):
-                self._marked(message, Mark.SEEN, self._journal.mark_files(name, upto))
-            case ThreadDied():
-                logs.crash("thread_died", message.error, thread=message.name)
-                raise message.error
 
     def _retry(self, asked: Retry) -> None:
         again = self._journal.try_again(asked.subjects, utc_now(), asked_by=asked.name)
@@ -592,6 +611,7 @@ class Daemon:
         failing = {
             "state_disk": self._disk.failing,
             "results_folder": self._deliveries.failing or self._courier.busy_for(now) > DELIVERY_S,
+            "engine_not_opened": self._model.engine is None and self._engine_why != "",
             "known_answers_late": answers is None and now - self._began > FIRST_ANSWERS_S,
             "export_folder_hangs": hangs,
             "export_folder_unmounted": down is not None and down.code == "export_folder_unmounted",
@@ -617,6 +637,7 @@ class Daemon:
                 notice=spec.notice,
                 operating_point=self._rules.operating_point,
                 engine=self._model.engine,
+                engine_why=self._engine_why,
             ),
             not_accepted=self._acceptance.why_not(self._subject()),
             faults=tuple(sorted(code for code, present in failing.items() if present)),
@@ -644,7 +665,8 @@ class Daemon:
         model = self._model
         if model.engine is None:
             return None
-        return Subject.of(model.digest, self._bundle, model.engine, version("scanlight"))
+        bundle = self._bundle.digest if self._bundle else ""
+        return Subject.of(model.digest, bundle, model.engine, version("scanlight"))
 
     def _disk_free(self) -> dict[str, int]:
         free = {}

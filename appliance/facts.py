@@ -34,7 +34,10 @@ class InProgress:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """The model in use; `engine` is None until it is loaded."""
+    """The model in use; `engine` is None until it is loaded.
+
+    `engine_why` is a sentence where it does not open, or is not the one that was hoped for.
+    """
 
     name: str
     version: str
@@ -43,6 +46,7 @@ class ModelFacts:
     notice: str
     operating_point: float
     engine: EngineIdentity | None
+    engine_why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

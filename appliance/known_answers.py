@@ -73,9 +73,16 @@ class KnownAnswers:
     """The known answers of one engine. `check` is called by the engine thread, between volumes."""
 
     def __init__(
-        self, engine: Engine, rules: Rules, read_slices: ReadSlices, kept: Path, disk: StateDisk
+        self,
+        engine: Engine,
+        rules: Rules,
+        read_slices: ReadSlices,
+        kept: Path,
+        disk: StateDisk,
+        came: bytes | None = None,
     ) -> None:
-        """`kept` is the folder in which answers that did not ship are kept."""
+        """`kept` is the folder in which answers that did not ship are kept, `came` what a bundle brought."""
+        self._came = came
         self._engine = engine
         self._rules = rules
         self._read_slices = read_slices
@@ -87,7 +94,7 @@ class KnownAnswers:
         found = self.compute()
         wrong = {
             f"{name}: {difference}": None
-            for expected in (expected_of(self._engine.digest), _load(self._kept))
+            for expected in (expected_of(self._engine.digest), _brought(self._came), _load(self._kept))
             for name, answer in (expected or {}).items()
             for difference in (found[name].differences(answer) if name in found else ["is missing"])
         }
@@ -153,6 +160,14 @@ def _load(path: Path) -> dict[str, Answer] | None:
             f"The known answers that were kept in {path} are damaged: look at the disk and delete the file,"
             " and they are made anew."
         ) from error
+
+
+def _brought(text: bytes | None) -> dict[str, Answer] | None:
+    """Raises AnswersWrong for what is no such text."""
+    try:
+        return None if text is None else _answers(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise AnswersWrong("The known answers of the bundle are damaged: build the bundle again.") from error
 
 
 def _answers(content: dict[str, dict[str, object]]) -> dict[str, Answer]:

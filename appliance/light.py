@@ -33,6 +33,7 @@ FAULTS = {
     "folder_unreadable": "a folder in the export folder cannot be opened: check its permissions, scanlight"
     " status names it",
     "rescan_late": "the export folder has not been scanned in time",
+    "engine_not_opened": "the engine does not open, so nothing is read: scanlight status says why",
     "known_answers_failed": "the known answers came out wrong, so nothing is read",
     "known_answers_late": "the known answers have not been run in time",
     "state_disk": "the state folder cannot be written: its disk is full or failing",

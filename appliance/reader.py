@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -62,6 +63,13 @@ class ReadingFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineNotOpened:
+    """The engine cannot be opened; it is tried again."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class EngineReady:
     """The engine is loaded; its known answers come next."""
 
@@ -76,7 +84,7 @@ class AnswersChecked:
     wrong: str | None
 
 
-Message = EngineReady | AnswersChecked | ReadingFinished
+Message = EngineNotOpened | EngineReady | AnswersChecked | ReadingFinished
 
 
 class Reader(threading.Thread):
@@ -136,15 +144,34 @@ class Reader(threading.Thread):
         return 0.0 if since is None else now - since
 
     def run(self) -> None:
-        self._opening_since = time.monotonic()
-        engine = self._open_engine()
+        engine = self._opened()
+        if engine is None:
+            return
         reach("engine.opened")
-        self._opening_since = None
         try:
             self._post(EngineReady(engine))
             self._serve(engine)
         finally:
             engine.close()
+
+    def _opened(self) -> Engine | None:
+        """The engine, once it opens: what IT repairs needs no new start. None when all is over before."""
+        said = ""
+        while not self._stopping:
+            self._opening_since = time.monotonic()
+            try:
+                return self._open_engine()
+            except EngineError as error:
+                if said != str(error):
+                    said = str(error)
+                    logs.event("engine_not_opened", logging.ERROR, why=said)
+                    self._post(EngineNotOpened(said))
+            finally:
+                self._opening_since = None
+            with self._changed:
+                if not self._stopping:
+                    self._changed.wait(RECHECK_S)
+        return None
 
     def _serve(self, engine: Engine) -> None:
         answers = self._answers(engine)

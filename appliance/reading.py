@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from appliance import logs
 from appliance.findings.identity import reading_key
@@ -173,7 +173,7 @@ def record_of(reading: Reading, slices: Sequence[Slice], model: ModelInUse, rule
             "digest": model.digest,
             "intended_use": spec.intended_use,
         },
-        engine=asdict(engine) if engine else None,
+        engine=None if engine is None else engine.told(),
         timings_ms={step: round(ms, 3) for step, ms in reading.timings_ms.items()},
     )
 

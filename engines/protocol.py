@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ import numpy.typing as npt
 from engines.spec import ModelSpec
 
 Float32 = npt.NDArray[np.float32]
+
+EngineKind = Literal["auto", "cpu", "tensorrt"]
+"""Which runner is wanted; see `engines.runner.open_engine`."""
 
 
 class EngineError(Exception):
@@ -48,6 +51,10 @@ class EngineIdentity:
     device: str
     driver: str = ""
     why: str = ""
+
+    def told(self) -> dict[str, str]:
+        """What every finding says of it."""
+        return {"runner": self.runner, "flavour": self.flavour, "device": self.device}
 
 
 class Engine(Protocol):

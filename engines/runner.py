@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from engines.bundle import ModelFile, load_model
 from engines.onnxruntime import OnnxRuntimeEngine
-from engines.protocol import Engine, EngineError
+from engines.protocol import Engine, EngineError, EngineKind
 from engines.tensorrt import TensorRTEngine
-
-EngineKind = Literal["auto", "cpu", "tensorrt"]
 
 
 def open_engine(

@@ -31,7 +31,7 @@ from engines.nvidia import (
 )
 from engines.protocol import DeviceLost, EngineError, EngineIdentity, Float32, Score
 from engines.spec import ModelSpec
-from engines.tensors import Tensor, check_signature, heatmap, input_tensor, probability
+from engines.tensors import Output, Tensor, check_signature, heatmap, input_tensor, probability
 
 _LOG: Final = logging.getLogger("tensorrt")
 _REPORT: Final = "try scanlight engine verify, and report it with the log"
@@ -67,7 +67,7 @@ class TensorRTEngine:
                 )
                 air = np.full(self.spec.grid.size, self.spec.grid.fill_hu, np.float32)
                 # The first run compiles and allocates what the later ones use.
-                self._plan.run(input_tensor(air, self.spec))
+                self._run(input_tensor(air, self.spec))
                 self._plan.keep_kernels()
         except BaseException:
             self.close()
@@ -91,9 +91,8 @@ class TensorRTEngine:
         started = time.perf_counter()
         tensor = input_tensor(volume, self.spec)
         prepared = time.perf_counter()
-        assert self._plan is not None
         with self._current():
-            outputs, timings = self._plan.run(tensor)
+            outputs, timings = self._run(tensor)
             computed = time.perf_counter()
             score, cells = probability(outputs[self.spec.output], self.spec), None
             if self.spec.heatmap:
@@ -113,7 +112,6 @@ class TensorRTEngine:
         if context is None:
             return
         plan, self._plan = self._plan, None
-        # A device that was lost takes nothing back; the process ends.
         with suppress(self._cuda.Error):
             context.push()
             try:
@@ -123,14 +121,24 @@ class TensorRTEngine:
                 context.pop()
                 context.detach()
 
+    def _run(self, tensor: Float32) -> tuple[dict[str, Output], dict[str, float]]:
+        assert self._plan is not None
+        try:
+            return self._plan.run(tensor)
+        except DeviceLost:
+            # It takes nothing back, and trying may hang.
+            self._context = self._plan = None
+            raise
+
     @contextmanager
     def _current(self) -> Iterator[None]:
         """The context is current inside; one that is still pushed when a thread ends aborts the process."""
-        self._context.push()
+        context = self._context
+        context.push()
         try:
             yield
         finally:
-            self._context.pop()
+            context.pop()
 
     def _cached(self, folder: Path | None) -> Path | None:
         """The file for this bundle on this GPU and driver; TensorRT has no such cache."""
@@ -273,7 +281,7 @@ class _LoadedPlan:
             if not self._execution.set_tensor_address(name, int(buffer.device)):
                 raise EngineError(f"TensorRT does not take a buffer for {name} ({self._said()}): {_REPORT}")
 
-    def run(self, tensor: Float32) -> tuple[dict[str, npt.NDArray[Any]], dict[str, float]]:
+    def run(self, tensor: Float32) -> tuple[dict[str, Output], dict[str, float]]:
         """The outputs of an input tensor, valid until the next run, and milliseconds of each step by the GPU.
 
         Raises EngineError when TensorRT refuses, DeviceLost when the GPU or the driver fails.
@@ -286,7 +294,7 @@ class _LoadedPlan:
                 " started again; look for Xid messages in the kernel's log"
             ) from None
 
-    def _run(self, tensor: Float32) -> tuple[dict[str, npt.NDArray[Any]], dict[str, float]]:
+    def _run(self, tensor: Float32) -> tuple[dict[str, Output], dict[str, float]]:
         cuda, stream = self._cuda, self._stream
         begun, sent, computed, fetched = self._events
         source = self._buffers[self._spec.input]

@@ -52,6 +52,7 @@ def test_every_cause_of_a_fault_is_named_and_explained() -> None:
             known_answer_age_s=7201.0,
             conservation_error=1,
             faults=(
+                "engine_not_opened",
                 "export_folder_hangs",
                 "export_folder_unmounted",
                 "folder_unreadable",

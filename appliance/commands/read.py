@@ -17,7 +17,7 @@ from appliance.offline import TreeReader
 from appliance.reading import WrongModel, rules_for
 from appliance.reasons import Outcome
 from engines.bundle import BundleError, default_model, load_model
-from engines.protocol import EngineError
+from engines.protocol import DeviceLost, EngineError
 from engines.runner import open_engine
 
 ATTENTION = 3
@@ -57,6 +57,9 @@ def read(
                 if as_json:
                     sys.stdout.write(record.to_json() + "\n")
                     sys.stdout.flush()
+    except DeviceLost as error:
+        errors.print(str(error))
+        raise typer.Exit(USAGE) from None
     finally:
         pool.close()
         engine.close()

@@ -16,11 +16,11 @@ from appliance.config import DEFAULT_CONFIG, Config, ConfigError, load
 from appliance.daemon import Daemon, EngineHung
 from appliance.journal import JournalError
 from appliance.reading import WrongModel
-from appliance.state_folder import StateFolderError
+from appliance.state_folder import StateFolder, StateFolderError
 from appliance.web.certificate import CertificateError
 from appliance.web.server import WebError
 from engines.bundle import BundleError, default_model, load_model
-from engines.protocol import EngineError
+from engines.protocol import DeviceLost, EngineError
 from engines.runner import open_engine
 
 REFUSALS = (
@@ -67,6 +67,8 @@ def run(
         raise typer.Exit(CANNOT_START) from None
     try:
         daemon.run()
+    except DeviceLost:
+        os._exit(CRASHED)
     except Exception as error:
         logs.crash("crashed", error, hung=isinstance(error, EngineHung))
         # A thread inside a hung call cannot be joined, and what was in progress is found again at the start.
@@ -81,10 +83,11 @@ def _build(settings: Config, file: Path, *, accept_folder: bool) -> Daemon:
     logs.configure(settings.log_level)
     open_files.allow_many()
     model = load_model(settings.model or default_model())
+    cache = StateFolder(settings.state_folder).engine_cache
     return Daemon(
         settings,
         model,
-        lambda: open_engine(model, settings.engine),
+        lambda: open_engine(model, settings.engine, cache=cache),
         partial(load, file),
         accept_folder=accept_folder,
     )

@@ -108,6 +108,8 @@ def _model(model: Mapping[str, Any]) -> Iterator[str]:
         f"Model {model['name']} {model['version']} for {model['intended_use']} use,"
         f" flags from {model['operating_point']:g}{device}"
     )
+    if why := model.get("engine_why"):
+        yield f"  {why}"
 
 
 def _reloaded(reloaded: Mapping[str, Any]) -> Iterator[str]:

@@ -18,6 +18,8 @@ VERSION = version("scanlight")
 NOTICES: Final = {
     "lamp_failing": "the lamp does not work: its command fails",
     "configuration_refused": "the changed configuration has mistakes, and the one before stays in use",
+    "engine_fallback": "the GPU does not run the model's plan, and the processor reads: scanlight status"
+    " says why",
     "settings_wait": "some changed settings wait until Scanlight is started again",
 }
 """What IT should know of beside the state, by code."""
@@ -121,6 +123,7 @@ def notices(facts: Facts) -> list[str]:
     present = {
         "lamp_failing": facts.lamp == "failing",
         "configuration_refused": facts.reloaded is not None and facts.reloaded.mistakes > 0,
+        "engine_fallback": facts.model.engine is not None and facts.model.engine_why != "",
         "settings_wait": facts.reloaded is not None and bool(facts.reloaded.refused),
     }
     return [code for code in NOTICES if present[code]]
