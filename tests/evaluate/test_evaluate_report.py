@@ -15,12 +15,12 @@ import pytest
 from matplotlib.image import imread
 from paper_scores import write_csv
 
-from tools.evaluate.folder import FILES
+from tools.evaluate.outcome import FOLDER
 
 Evaluated = Callable[..., dict[str, Any]]
 Refused = Callable[..., str]
 
-WHOLE = FILES - {"scores.csv"}
+WHOLE = FOLDER.files - {"scores.csv"}
 
 
 class Page(HTMLParser):

@@ -11,11 +11,11 @@ from pathlib import Path
 from appliance.findings.record import SeriesRecord
 from appliance.imaging.isolation import SlicePool
 from appliance.offline import TreeReader
-from appliance.reading import WrongModel, rules_for
+from appliance.reading import Rules, WrongModel, rules_for
 from appliance.reasons import Outcome
 from appliance.records import Arrival, Slice, SlicePlan
 from engines.bundle import BundleError, load_model
-from engines.protocol import EngineError
+from engines.protocol import Engine, EngineError
 from engines.runner import open_engine
 from tools.evaluate.cases import Cases, Unscored, cases_of, read_ids, read_labels
 from tools.problem import WrongInput
@@ -26,7 +26,7 @@ _SCORED = (Outcome.FLAGGED, Outcome.NOT_FLAGGED)
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What reading a folder gave. `files` are those of each series, `operating_point` is the model's."""
+    """What reading a folder gave. `files` are those of each series, `operating_point` is the one that flagged."""
 
     records: tuple[SeriesRecord, ...]
     files: Mapping[str, frozenset[Path]]
@@ -52,6 +52,14 @@ def read_tree(root: Path, model: Path, progress: Callable[[str, int, int], None]
         rules = rules_for(engine.spec)
     except (BundleError, EngineError, WrongModel) as error:
         raise WrongInput(str(error)) from None
+    try:
+        return score_tree(root, engine, rules, progress)
+    finally:
+        engine.close()
+
+
+def score_tree(root: Path, engine: Engine, rules: Rules, progress: Callable[[str, int, int], None]) -> Tree:
+    """Reads every series below a folder with an engine that is open, by a site's rules."""
     workers = max(1, (os.cpu_count() or 2) - 1)
     pool = _NotingPool(workers)
     try:
@@ -59,7 +67,6 @@ def read_tree(root: Path, model: Path, progress: Callable[[str, int, int], None]
         records = tuple(reader.records([root.resolve()]))
     finally:
         pool.close()
-        engine.close()
     files = {uid: frozenset(paths) for uid, paths in pool.files.items()}
     spec = engine.spec
     return Tree(records, files, rules.operating_point, f"{spec.name} {spec.version}", engine.digest)

@@ -12,9 +12,14 @@ from importlib.metadata import version
 from tools.evaluate.bootstrap import Draws
 from tools.evaluate.cases import Cases, Unscored
 from tools.evaluate.evaluation import Evaluation
-from tools.evaluate.folder import KIND
+from tools.report_folder import REPORT, ReportFolder
 
 SCHEMA = 1
+
+FOLDER = ReportFolder(
+    "scanlight evaluate",
+    frozenset((REPORT, "report.html", "roc.png", "reliability.png", "scores.png", "scores.csv")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ def summary(cases: Cases, source: Source) -> str:
 def as_json(found: Evaluation, source: Source, draws: Draws) -> str:
     """One object; the same input gives the same text."""
     content = {
-        "report": KIND,
+        "report": FOLDER.kind,
         "schema": SCHEMA,
         "scanlight": version("scanlight"),
         "files": dict(source.files),

@@ -14,16 +14,16 @@ from engines.bundle import default_model
 from tools.evaluate.bootstrap import Draws
 from tools.evaluate.cases import Cases, read_cases, scores_for
 from tools.evaluate.evaluation import Evaluation, Wishes, evaluate
-from tools.evaluate.folder import REPORT, check_folder, write_folder
 from tools.evaluate.images import join, read_tree
 from tools.evaluate.operating_point import Rate
-from tools.evaluate.outcome import Source, as_json, scores_csv, summary
+from tools.evaluate.outcome import FOLDER, Source, as_json, scores_csv, summary
 from tools.evaluate.page import page
 from tools.evaluate.plots import plots
 from tools.evaluate.readers import read_readers
 from tools.evaluate.sections import left_out, sections
 from tools.page import Section
 from tools.problem import WrongInput
+from tools.report_folder import REPORT
 from tools.sheet import Sheet, read_sheet
 
 OPERATING_POINT: Final = 0.5
@@ -65,7 +65,7 @@ def run(request: Request, progress: Progress) -> Report:
     """Raises WrongInput. Nothing is written unless all is well."""
     _check(request)
     if request.out is not None:
-        check_folder(request.out)
+        FOLDER.check(request.out)
     readers = read_sheet(request.readers) if request.readers else None
     people = read_readers(readers) if readers else ()
     other = read_sheet(request.compare) if request.compare else None
@@ -151,4 +151,4 @@ def _write(out: Path, report: Report, cases: Cases, found: Evaluation, source: S
     files = {"report.html": html.encode(), REPORT: report.json.encode(), **images}
     if source.scores:
         files["scores.csv"] = scores_csv(source.scores).encode()
-    write_folder(out, files)
+    FOLDER.write(out, files)
