@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -55,7 +54,7 @@ from appliance.lamp import Lamp
 from appliance.light import light, one_line
 from appliance.previews import Previews
 from appliance.reader import AnswersChecked, EngineNotOpened, EngineReady, Reader, ReadingFinished
-from appliance.reading import ModelInUse, Rules, rules_for
+from appliance.reading import ModelInUse, rules_for, rules_of
 from appliance.recorder import Recorder
 from appliance.records import Slice, SlicePlan
 from appliance.reload import compare
@@ -67,10 +66,9 @@ from appliance.web.access import Access
 from appliance.web.app import create_app, create_metrics_app
 from appliance.web.certificate import Certificate
 from appliance.web.server import WebServer, tcp, unix
-from appliance.web.status import Observer
+from appliance.web.status import VERSION, Observer
 from engines.bundle import ModelFile
 from engines.protocol import DeviceLost, Engine
-from engines.spec import ModelSpec
 
 LOOP_S = 0.05
 PUBLISH_S = 0.25
@@ -143,7 +141,7 @@ class Daemon:
         self._model = ModelInUse(model.spec, model.digest, None)
         self._bundle = model.bundle
         self._engine_why = ""
-        self._rules = _rules(config, model.spec)
+        self._rules = rules_of(config, model.spec)
         self._messages: queue.Queue[Message] = queue.Queue(QUEUE_SIZE)
         self._stopping = False
         self._service = ServiceManager()
@@ -311,7 +309,7 @@ class Daemon:
         now = {
             "configuration": _as_json(self._config.model_dump(mode="json")),
             "model": f"{self._model.spec.name} {self._model.spec.version} {self._model.digest}",
-            "version": version("scanlight"),
+            "version": VERSION,
         }
         for key, value in now.items():
             before = kept = self._journal.meta(key)
@@ -459,7 +457,7 @@ class Daemon:
         self._desk.tries = self._keeper.tries = config.tries
         self._reader.check_every(config.known_answer_interval_s)
         self._recorder.retry_after_s = config.retry_after_s
-        self._rules = self._keeper.rules = _rules(config, self._model.spec)
+        self._rules = self._keeper.rules = rules_of(config, self._model.spec)
         self._keeper.keep_pace(config.pace(polling=polling))
         self._keeper.memory_budget = config.memory_budget_mb * 2**20
         self._keeper.show = partial(shown, label=config.label)
@@ -666,7 +664,7 @@ class Daemon:
         if model.engine is None:
             return None
         bundle = self._bundle.digest if self._bundle else ""
-        return Subject.of(model.digest, bundle, model.engine, version("scanlight"))
+        return Subject.of(model.digest, bundle, model.engine, VERSION)
 
     def _disk_free(self) -> dict[str, int]:
         free = {}
@@ -695,18 +693,6 @@ def _left_behind(config: Config, state: StateFolder) -> Path | None:
         return state.audit
     results, objects = config.results.glob("[!.]*.r[0-9]*.json"), state.objects.glob("[!.]*.json")
     return next(itertools.chain(results, objects), None)
-
-
-def _rules(config: Config, spec: ModelSpec) -> Rules:
-    own = config.operating_point
-    return rules_for(
-        spec,
-        lung_min_ml=config.lung_min_ml,
-        axial_tolerance_deg=config.axial_tolerance_deg,
-        operating_point=own.value if own else None,
-        operating_point_reason=own.reason if own else "",
-        moved=config.reasons,
-    )
 
 
 def _as_json(settings: dict[str, Any]) -> str:

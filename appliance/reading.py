@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from appliance import logs
+from appliance.config import Config
 from appliance.findings.identity import reading_key
 from appliance.findings.record import SeriesRecord, printable
 from appliance.imaging import IMAGING_VERSION
@@ -52,6 +53,19 @@ def rules_for(
         spec.operating_point if operating_point is None else operating_point,
         operating_point_reason,
         moved or {},
+    )
+
+
+def rules_of(config: Config, spec: ModelSpec) -> Rules:
+    """What a site's configuration makes of a model's rules. Raises WrongModel."""
+    own = config.operating_point
+    return rules_for(
+        spec,
+        lung_min_ml=config.lung_min_ml,
+        axial_tolerance_deg=config.axial_tolerance_deg,
+        operating_point=own.value if own else None,
+        operating_point_reason=own.reason if own else "",
+        moved=config.reasons,
     )
 
 

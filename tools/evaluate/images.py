@@ -26,7 +26,7 @@ _SCORED = (Outcome.FLAGGED, Outcome.NOT_FLAGGED)
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What reading a folder gave. `files` are those of each series, `operating_point` is the one that flagged."""
+    """What reading a folder gave. `files` are those of each series, `operating_point` flags."""
 
     records: tuple[SeriesRecord, ...]
     files: Mapping[str, frozenset[Path]]
