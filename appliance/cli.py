@@ -40,6 +40,10 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("link",): Command("appliance.commands.link:link", "Print the link that opens the page on a screen."),
     ("status",): Command("appliance.commands.status:status", "Show what the light knows."),
     ("audit",): Command("appliance.commands.audit:audit", "Print the audit log, and check it."),
+    ("engine", "inspect"): Command("appliance.commands.engine:inspect", "Say what a bundle is."),
+    ("engine", "verify"): Command(
+        "appliance.commands.engine:verify", "Check a bundle's bytes, and its known answers."
+    ),
     ("retry",): Command("appliance.commands.retry:retry", "Have series read once more."),
     ("rebuild",): Command(
         "appliance.commands.rebuild:rebuild", "Make a new journal in place of a damaged one."
@@ -76,6 +80,10 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("population",): Command(
         "tools.phantom.population_command:population", "Write a labelled data set of phantoms."
     ),
+    ("doctor",): Command("tools.doctor.command:doctor", "Test this installation, and write a report."),
+    ("accept",): Command(
+        "tools.doctor.command:accept", "Sign a report that passed: the appliance is accepted as tested."
+    ),
     ("bench", "completeness"): Command(
         "tools.bench.completeness:completeness", "Replay arrivals to a daemon: what it tells, and when."
     ),
@@ -94,6 +102,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
 
 GROUPS = {
     "config": "The configuration file.",
+    "engine": "Bundles: a model with its TensorRT plan.",
     "bench": "Measurements, against a named peer.",
     "model": "The network.",
 }

@@ -6,8 +6,10 @@ PyCUDA gives a primary context back only there.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,7 +24,6 @@ from engines.bundle import Bundle, ModelFile
 from engines.nvidia import (
     DISTRIBUTIONS,
     Gpu,
-    NvidiaError,
     TensorRTLog,
     first_line,
     gpu,
@@ -56,9 +57,11 @@ class TensorRTEngine:
         self._gpu = gpu(self._cuda)
         _check_fit(model, self._bundle, self._trt.__version__, self._gpu)
         self._log = TensorRTLog(self._trt)
-        self._context = self._cuda.Device(0).retain_primary_context()
+        self._thread = threading.get_ident()
+        self._context: Any = None
         self._plan: _LoadedPlan | None = None
         try:
+            self._context = self._cuda.Device(0).retain_primary_context()
             with self._current():
                 kernels = _Kernels(self._cached(cache))
                 again = _rebuild(model, self._bundle, self._gpu)
@@ -69,6 +72,12 @@ class TensorRTEngine:
                 # The first run compiles and allocates what the later ones use.
                 self._run(input_tensor(air, self.spec))
                 self._plan.keep_kernels()
+        except self._cuda.Error as error:
+            self.close()
+            raise EngineError(
+                f"the GPU cannot be made ready ({first_line(error)}): stop what else uses it, and look with"
+                " nvidia-smi"
+            ) from None
         except BaseException:
             self.close()
             raise
@@ -108,9 +117,10 @@ class TensorRTEngine:
 
     def close(self) -> None:
         """Give back the GPU: wait for its work, free what lies there, and let go of the context."""
-        context, self._context = self._context, None
-        if context is None:
+        if self._context is None:
             return
+        self._check_thread()
+        context, self._context = self._context, None
         plan, self._plan = self._plan, None
         with suppress(self._cuda.Error):
             context.push()
@@ -127,18 +137,24 @@ class TensorRTEngine:
             return self._plan.run(tensor)
         except DeviceLost:
             # It takes nothing back, and trying may hang.
+            _never_free(self._plan)
             self._context = self._plan = None
             raise
 
     @contextmanager
     def _current(self) -> Iterator[None]:
         """The context is current inside; one that is still pushed when a thread ends aborts the process."""
+        self._check_thread()
         context = self._context
         context.push()
         try:
             yield
         finally:
             context.pop()
+
+    def _check_thread(self) -> None:
+        if threading.get_ident() != self._thread:
+            raise EngineError("a GPU engine is used on the thread that opened it: open one on each thread")
 
     def _cached(self, folder: Path | None) -> Path | None:
         """The file for this bundle on this GPU and driver; TensorRT has no such cache."""
@@ -240,7 +256,7 @@ class _LoadedPlan:
             self._runtime.engine_host_code_allowed = True
         self._hold("_engine", self._runtime.deserialize_cuda_engine(bundle.plan))
         if self._engine is None:
-            raise NvidiaError(
+            raise EngineError(
                 f"the plan of bundle {bundle.folder.name} cannot be loaded ({self._said()}): {again}"
             )
         if self._kernels.file is None:
@@ -260,14 +276,8 @@ class _LoadedPlan:
             )
 
     def _allocate(self, trt: ModuleType) -> None:
-        engine, cuda = self._engine, self._cuda
-        tensors = {
-            name: Tensor(
-                np.dtype(trt.nptype(engine.get_tensor_dtype(name))).name, tuple(engine.get_tensor_shape(name))
-            )
-            for name in (engine.get_tensor_name(index) for index in range(engine.num_io_tensors))
-        }
-        inputs = [name for name in tensors if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        cuda, tensors = self._cuda, self._tensors(trt)
+        inputs = [name for name in tensors if self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         check_signature(
             {name: tensors[name] for name in inputs},
             {name: tensor for name, tensor in tensors.items() if name not in inputs},
@@ -280,6 +290,16 @@ class _LoadedPlan:
             self._held.callback(buffer.free)
             if not self._execution.set_tensor_address(name, int(buffer.device)):
                 raise EngineError(f"TensorRT does not take a buffer for {name} ({self._said()}): {_REPORT}")
+
+    def _tensors(self, trt: ModuleType) -> dict[str, Tensor]:
+        """The inputs and outputs of the plan."""
+        engine = self._engine
+        return {
+            name: Tensor(
+                np.dtype(trt.nptype(engine.get_tensor_dtype(name))).name, tuple(engine.get_tensor_shape(name))
+            )
+            for name in map(engine.get_tensor_name, range(engine.num_io_tensors))
+        }
 
     def run(self, tensor: Float32) -> tuple[dict[str, Output], dict[str, float]]:
         """The outputs of an input tensor, valid until the next run, and milliseconds of each step by the GPU.
@@ -342,24 +362,29 @@ class _LoadedPlan:
         return self._log.last_error() or "TensorRT says no more"
 
 
+def _never_free(plan: _LoadedPlan) -> None:
+    """PyCUDA's destructors abort the process when the device does not answer, also at the interpreter's end."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(plan))
+
+
 def _check_fit(model: ModelFile, bundle: Bundle, version: str, found: Gpu) -> None:
-    """Raise NvidiaError when the plan was built for another TensorRT or another GPU."""
+    """Raise EngineError when the plan was built for another TensorRT or another GPU."""
     info, name, again = bundle.info, bundle.folder.name, _rebuild(model, bundle, found)
     same = version == info.tensorrt
     if info.options.get("version_compatible"):
         same = version.partition(".")[0] == info.tensorrt.partition(".")[0]
     if not same:
-        raise NvidiaError(
+        raise EngineError(
             f"bundle {name} was built by {DISTRIBUTIONS[info.flavour]} {info.tensorrt} and {version} is"
             f" installed: {again}"
         )
     if found.compute_capability not in info.compute_capabilities:
-        raise NvidiaError(
+        raise EngineError(
             f"bundle {name} was built for compute capability {', '.join(info.compute_capabilities)} and the"
             f" {found.name} has {found.compute_capability}: {again}"
         )
     if info.device not in (None, found.name) and not info.options.get("hardware_compatible"):
-        raise NvidiaError(f"bundle {name} was built on a {info.device} and this is a {found.name}: {again}")
+        raise EngineError(f"bundle {name} was built on a {info.device} and this is a {found.name}: {again}")
 
 
 def _rebuild(model: ModelFile, bundle: Bundle, found: Gpu) -> str:
