@@ -28,6 +28,17 @@ th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
 td { text-align: right; white-space: nowrap; }
 th.text, td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 th:first-child, td:first-child { padding-left: 0; }
+.checks { table-layout: fixed; min-width: 52rem; }
+.checks td { vertical-align: top; }
+.checks th:nth-child(1) { width: 16%; } .checks th:nth-child(3) { width: 20%; }
+.checks th:nth-child(4) { width: 7rem; } .checks th:nth-child(5) { width: 24%; }
+.verdict { font-weight: 600; }
+.verdict::before { content: "✓ "; }
+.verdict.failed { background: light-dark(#fee2e2, #450a0a); color: light-dark(#991b1b, #fca5a5); }
+.verdict.failed::before { content: "✗ "; }
+.verdict.passed { color: light-dark(#166534, #86efac); }
+.verdict.not-done { color: light-dark(#854d0e, #fde047); }
+.verdict.not-done::before { content: "– "; }
 .note { color: var(--dim); font-size: .875rem; margin: .5rem 0 0; max-width: 60rem; }
 #as-in-yao .note, #operating-point .note:first-of-type { background: var(--warn); color: var(--text);
   padding: .5rem .75rem; border-radius: .375rem; }

@@ -1,0 +1,95 @@
+"""How long the engine takes for a volume, how many it does in a minute, and whether its memory stays."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from appliance.gpu import Gpus
+from engines.protocol import Engine
+from tools.doctor.check import Check, judged
+
+READING_MS: Final = 1000.0
+"""A reading takes under a second; at the 95th percentile."""
+
+VOLUMES_A_MINUTE: Final = 60.0
+GROWTH_MB: Final = 16.0
+MINUTE_S: Final = 60.0
+LOOK_S: Final = 0.5
+FEWEST: Final = 10
+WARM_UP: Final = 3
+"""The first volumes allocate what the others use."""
+
+MIB: Final = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Milliseconds of each volume in order, seconds in all, and the memory from time to time in MiB."""
+
+    taken_ms: tuple[float, ...]
+    seconds: float
+    memory_mb: tuple[float, ...]
+
+
+def run(engine: Engine, seconds: float, progress: Callable[[float], None]) -> Run:
+    """Volume after volume for so many seconds. Raises EngineError."""
+    spec = engine.spec
+    hu = np.random.default_rng(1).normal(-600, 300, spec.grid.size).astype(np.float32)
+    for _ in range(WARM_UP):
+        engine.infer(hu)
+    taken: list[float] = []
+    memory: list[float] = []
+    gpus = Gpus() if engine.identity.runner == "tensorrt" else None
+    began = looked = time.monotonic()
+    while (passed := time.monotonic() - began) < seconds or len(taken) < FEWEST:
+        started = time.perf_counter()
+        engine.infer(hu)
+        taken.append((time.perf_counter() - started) * 1000)
+        if not memory or time.monotonic() - looked >= LOOK_S:
+            memory.append(_memory_mb(gpus))
+            looked = time.monotonic()
+            progress(min(1.0, passed / seconds))
+    return Run(tuple(taken), passed, (*memory, _memory_mb(gpus)))
+
+
+def _memory_mb(gpus: Gpus | None) -> float:
+    """What this process holds (proc_pid_statm(5)), with what is in use on the GPUs."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    on_gpus = sum(one.memory_bytes or 0.0 for one in gpus.look()) if gpus else 0.0
+    return (pages * os.sysconf("SC_PAGE_SIZE") + on_gpus) / MIB
+
+
+def speed(found: Run) -> Iterator[Check]:
+    p50, p95, p99 = np.percentile(found.taken_ms, (50, 95, 99))
+    yield judged(
+        "Engine alone",
+        bool(p95 <= READING_MS),
+        f"median {p50:.0f} ms, 95 % {p95:.0f} ms, 99 % {p99:.0f} ms, slowest {max(found.taken_ms):.0f} ms of"
+        f" {len(found.taken_ms)} volumes",
+        f"95 % of volumes within {READING_MS:.0f} ms",
+        "end what else the machine works on, use a smaller model, or a GPU",
+    )
+    a_minute = len(found.taken_ms) / found.seconds * 60
+    yield judged(
+        "Throughput",
+        a_minute >= VOLUMES_A_MINUTE,
+        f"{a_minute:.0f} volumes a minute over {found.seconds:.0f} s",
+        f"at least {VOLUMES_A_MINUTE:.0f} a minute",
+        "end what else the machine works on, use a smaller model, or a GPU",
+    )
+    tenth = max(1, len(found.memory_mb) // 10)
+    first, last = np.median(found.memory_mb[:tenth]), np.median(found.memory_mb[-tenth:])
+    yield judged(
+        "Memory stays flat",
+        bool(last - first <= GROWTH_MB),
+        f"{first:.0f} MiB at first, {last:.0f} MiB at last, over {len(found.taken_ms)} volumes",
+        f"no more than {GROWTH_MB:.0f} MiB of growth",
+        "report it with this file: an engine that grows ends the service in the end",
+    )
