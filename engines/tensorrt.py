@@ -363,7 +363,7 @@ class _LoadedPlan:
 
 
 def _never_free(plan: _LoadedPlan) -> None:
-    """PyCUDA's destructors abort the process when the device does not answer, also at the interpreter's end."""
+    """PyCUDA's destructors abort the process when the device does not answer, also while Python ends."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(plan))
 
 
