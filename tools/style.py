@@ -50,8 +50,9 @@ figure img { width: 100%; height: auto; border-radius: .5rem; border: 1px solid 
   background: #fff; }
 figcaption { color: var(--dim); font-size: .875rem; margin-top: .25rem; }
 footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1rem; color: var(--dim);
-  font-size: .875rem; }
+  font-size: .875rem; overflow-wrap: anywhere; }
 @media print { :root { color-scheme: light; } body { max-width: none; padding: 0; font-size: 9pt; }
   section, figure, tr { break-inside: avoid; } h2 { break-after: avoid; } .wide { overflow: visible; }
+  .checks { min-width: 0; }
   th, td { padding: .15rem .35rem; } table { font-size: 8pt; } @page { margin: 15mm; } }
 """

@@ -81,6 +81,6 @@ def versions() -> Check:
         True,
         f"Scanlight {version('scanlight')}, Python {platform.python_version()}, ONNX Runtime"
         f" {version('onnxruntime')}, Linux {platform.release()}",
-        "those that are accepted; another Scanlight must be accepted anew",
+        "those that are installed; another Scanlight is accepted anew",
         "",
     )

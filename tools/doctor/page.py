@@ -27,8 +27,8 @@ def page(report: Report, content: bytes, signed: Acceptance | None) -> str:
             *(table(one) for one in _subject(report)),
             table(_signature(digest, signed)),
         ),
-        f"Tested {_time(report.made_at)} UTC by scanlight doctor. SHA-256 of report.json: {digest}. Flags set"
-        " priorities only: a study without a flag stays in the standard of care.",
+        f"Tested {_time(report.made_at)} UTC by scanlight doctor. Flags set priorities only: a study without a"
+        " flag stays in the standard of care.",
     )
 
 
@@ -49,8 +49,8 @@ def _key(report: Report, signed: Acceptance | None) -> str:
             (
                 "Verdict",
                 "Passed" if report.passed else "Failed",
-                f"{numbers[Verdict.PASSED]} passed, {numbers[Verdict.FAILED]} failed,"
-                f" {numbers[Verdict.NOT_DONE]} not done",
+                f"{numbers[Verdict.PASSED]} passed, {numbers[Verdict.NOT_DONE]} not done,"
+                f" {numbers[Verdict.FAILED]} failed{_what(report)}",
             ),
             (
                 "Signed",
@@ -61,6 +61,11 @@ def _key(report: Report, signed: Acceptance | None) -> str:
             ),
         )
     )
+
+
+def _what(report: Report) -> str:
+    wrong = report.names(Verdict.FAILED)
+    return f": {', '.join(wrong)}" if wrong else ""
 
 
 def _group(group: Group) -> str:
