@@ -22,13 +22,14 @@ from engines.runner import open_engine
 from tools.doctor.arrival import arrival
 from tools.doctor.cases import LabelledCases, cases
 from tools.doctor.check import Check, Group, failed
-from tools.doctor.folders import export_folder, state_disk, workplace
+from tools.doctor.export_folder import export_folder
 from tools.doctor.machine import machine
 from tools.doctor.model import hashes, known_answers
 from tools.doctor.parity import parity
 from tools.doctor.report import About, Report
 from tools.doctor.service import ports, sandbox
 from tools.doctor.speed import MINUTE_S, run, speed
+from tools.doctor.state_disk import state_disk, workplace
 
 PHANTOMS: Final = 20
 ARRIVALS: Final = 10

@@ -1,4 +1,4 @@
-"""The export folder and the state disk. In the export folder nothing gets a name, so that nobody finds it."""
+"""The export folder, in which the test gives nothing a name, so that nobody finds it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import contextlib
 import errno
 import os
 import select
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
-import numpy as np
 from watchdog.observers.inotify_c import InotifyConstants, inotify_add_watch, inotify_init
 
-from appliance import durable
 from appliance.config import Config
 from appliance.intake.folder import FolderDown, Mount, check, mount_of
-from appliance.state_folder import StateFolder
 from tools.doctor.check import Check, failed, judged, not_done
 
 T = TypeVar("T")
@@ -27,19 +23,12 @@ T = TypeVar("T")
 ANSWER_S: Final = 10.0
 EVENT_S: Final = 2.0
 CLOCK_S: Final = 60.0
-FREE_GB: Final = 5.0
-"""As the alert ScanlightDiskLow has it."""
-
-FSYNC_MS: Final = 100.0
-"""For a file that is kept (durable.py: two fsyncs) at the 95th percentile: a finding takes two of them and a
-transaction, and is told within 2.5 s of the last slice."""
-
-WRITES: Final = 40
 _NAMELESS: Final = os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC
 _SHARES_MAKE_NONE: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 """What open(2) says to O_TMPFILE where a file system has no files without a name."""
 
-_REMOTE: Final = "no close events on a network share: the folder is polled"
+CLOCK: Final = "Clock of the export folder"
+_CLOCK_LIMIT: Final = f"within {CLOCK_S:.0f} s of this machine's clock"
 _EVENTS: Final = "close events are seen, or the folder is polled"
 
 
@@ -93,44 +82,40 @@ def _listed(folder: Path) -> Mount:
 
 def _probes(config: Config, mount: Mount) -> Iterator[Check]:
     polls = config.polling == "on" or (config.polling == "auto" and mount.is_network)
-    clock_limit = f"within {CLOCK_S:.0f} s of this machine's clock"
     try:
         seen, behind_s = probe(config.export_folder)
     except OSError as error:
         why = _unwritten(error)
-        if mount.is_network:
-            yield judged(
-                "Close events",
-                polls,
-                _REMOTE if polls else "none, and polling is off",
-                _EVENTS,
-                "set polling: auto",
-            )
-        else:
-            yield not_done("Close events", why, _EVENTS)
-        yield not_done("Clock of the export folder", why, clock_limit)
+        yield _polled(mount, polls) or not_done("Close events", why, _EVENTS)
+        yield not_done(CLOCK, why, _CLOCK_LIMIT)
         return
+    yield _polled(mount, polls) or judged(
+        "Close events",
+        seen,
+        "seen" if seen else "not seen",
+        _EVENTS,
+        "set polling: on, and look at fs.inotify.max_user_watches",
+    )
+    yield clock(behind_s)
+
+
+def _polled(mount: Mount, polls: bool) -> Check | None:
+    """Of a folder whose close events do not matter, or are never seen."""
+    if polls:
+        return judged("Close events", True, "the folder is polled", _EVENTS, "")
     if mount.is_network:
-        yield judged(
-            "Close events",
-            polls,
-            _REMOTE if polls else "none, and polling is off",
-            _EVENTS,
-            "set polling: auto",
-        )
-    else:
-        yield judged(
-            "Close events",
-            seen or polls,
-            "seen" if seen else "not seen: the folder is polled" if polls else "not seen",
-            _EVENTS,
-            "set polling: on, and look at fs.inotify.max_user_watches",
-        )
-    yield judged(
-        "Clock of the export folder",
+        why = "those of a network share are never seen, and polling is off"
+        return failed("Close events", why, _EVENTS, "set polling: auto")
+    return None
+
+
+def clock(behind_s: float) -> Check:
+    """By the time that the file system gave a new file."""
+    return judged(
+        CLOCK,
         abs(behind_s) <= CLOCK_S,
         f"{abs(behind_s):.1f} s apart",
-        clock_limit,
+        _CLOCK_LIMIT,
         "let both machines ask a time server: what is old at the installation is told by these times",
     )
 
@@ -158,60 +143,3 @@ def probe(folder: Path) -> tuple[bool, float]:
         behind_s = time.time() - os.fstat(file.fileno()).st_mtime
         file.close()
         return watched and bool(select.select([hints], [], [], EVENT_S)[0]), behind_s
-
-
-def state_disk(config: Config) -> Iterator[Check]:
-    folder = config.state_folder
-    try:
-        mount = mount_of(folder)
-        status = os.statvfs(folder)
-        taken_ms = writes(folder)
-    except (FolderDown, OSError) as error:
-        why = str(error) if isinstance(error, FolderDown) else f"{folder}: {error.strerror}"
-        yield failed(
-            "State disk",
-            why,
-            "a local disk that takes writes",
-            "let the service's user write there, and look at the disk",
-        )
-        return
-    yield judged(
-        "State disk",
-        not mount.is_network,
-        f"{mount.kind} on {mount.source}",
-        "a local disk that takes writes",
-        "name a folder on a local disk as state_folder: locks and fsync cannot be trusted on a share",
-    )
-    free_gb = status.f_bavail * status.f_frsize / 1e9
-    yield judged(
-        "Room on the state disk",
-        free_gb >= FREE_GB,
-        f"{free_gb:.1f} GB free",
-        f"at least {FREE_GB:g} GB",
-        "make room, or keep images for fewer days (keep_images_days)",
-    )
-    p95 = float(np.percentile(taken_ms, 95))
-    yield judged(
-        "fsync of the state disk",
-        p95 <= FSYNC_MS,
-        f"median {np.median(taken_ms):.1f} ms, 95 % {p95:.1f} ms, slowest {max(taken_ms):.1f} ms a file kept",
-        f"95 % within {FSYNC_MS:.0f} ms",
-        "put the state folder on a solid-state disk, and look at the disk's health (smartctl)",
-    )
-
-
-def writes(folder: Path) -> list[float]:
-    """Milliseconds that each of some files took to be kept; they are gone afterwards. Raises OSError."""
-    taken = []
-    with tempfile.TemporaryDirectory(prefix=".doctor-", dir=folder) as place:
-        for number in range(WRITES):
-            began = time.perf_counter()
-            durable.write(Path(place) / str(number), bytes(4096))
-            taken.append((time.perf_counter() - began) * 1000)
-    return taken
-
-
-def workplace(config: Config) -> Path | None:
-    """Where the test has its own folders: on the state disk, whose speed counts; None for anywhere."""
-    state = StateFolder(config.state_folder).path
-    return state if os.access(state, os.W_OK | os.X_OK) else None
