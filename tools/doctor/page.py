@@ -27,8 +27,8 @@ def page(report: Report, content: bytes, signed: Acceptance | None) -> str:
             *(table(one) for one in _subject(report)),
             table(_signature(digest, signed)),
         ),
-        f"Tested {_time(report.made_at)} UTC by scanlight doctor. Flags set priorities only: a study without a"
-        " flag stays in the standard of care.",
+        f"Tested {_time(report.made_at)} UTC by scanlight doctor. Flags set priorities only: a study without"
+        " a flag stays in the standard of care.",
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -81,7 +80,7 @@ def examine(config: Config, plan: Plan, progress: Progress) -> Report:
         _group("Folders", _folders(config), progress),
         _group("Service", _service(config), progress),
     ]
-    with tempfile.TemporaryDirectory(prefix=".doctor-", dir=workplace(config)) as place:
+    with workplace(config) as place:
         opened = _open(config, Path(place))
         if isinstance(opened, Group):
             return Report(made_at=utc_now(), about=None, subject=None, groups=(opened, *around))

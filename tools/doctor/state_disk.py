@@ -77,7 +77,9 @@ def writes(folder: Path) -> list[float]:
     return taken
 
 
-def workplace(config: Config) -> Path | None:
-    """Where the test has its own folders: on the state disk, whose speed counts; None for anywhere."""
-    folder = config.state_folder
-    return folder if os.access(folder, os.W_OK | os.X_OK) else None
+def workplace(config: Config) -> tempfile.TemporaryDirectory[str]:
+    """A folder of the test's own: on the state disk, whose speed counts, if it takes any."""
+    try:
+        return tempfile.TemporaryDirectory(prefix=".doctor-", dir=config.state_folder)
+    except OSError:
+        return tempfile.TemporaryDirectory(prefix="scanlight-doctor-")
