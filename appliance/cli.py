@@ -69,10 +69,16 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("model", "summary"): Command(
         "tools.network.command:summary", "Print the layers of CSAC-Net and their cost."
     ),
+    ("model", "roofline"): Command(
+        "tools.network.command:roofline", "Compute the least time of a volume on workstation GPUs."
+    ),
     ("model", "export"): Command(
         "tools.train.command:export", "Write a checkpoint's network as an ONNX model."
     ),
     ("train",): Command("tools.train.command:train", "Train CSAC-Net on labelled series."),
+    ("build-engine",): Command(
+        "tools.build_engine.command:build_engine", "Turn a trained model into an FP16 TensorRT engine."
+    ),
     ("evaluate",): Command(
         "tools.evaluate.command:evaluate", "Measure a model's scores against labels, and write a report."
     ),

@@ -1,4 +1,4 @@
-"""`scanlight model summary`: what the network is made of, and what it costs."""
+"""`scanlight model summary` and `roofline`: what the network is made of, and what it costs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tools.needs import needs
 from tools.network.configuration import CONFIGURATIONS, Size
+from tools.network.roofline import CARDS, least_ms
 
 _NAMES: Final = {
     "convolution": "3D convolutions",
@@ -60,3 +61,28 @@ def summary(
         f" {sum(one.multiply_adds for one in found) / 1e9:.1f} G multiply-adds,"
         f" {sum(one.bytes for one in found) / 1e9:.2f} GB read and written in FP16"
     )
+
+
+def roofline() -> None:
+    """The least time that workstation GPUs take for one volume: computed from data sheets, not measured."""
+    with needs("train"):
+        from tools.network.summary import layers  # noqa: PLC0415
+
+    full, edge = layers(CONFIGURATIONS["full"]), layers(CONFIGURATIONS["edge"])
+    table = Table(
+        title="3D CSAC-Net in FP16, computed",
+        caption="Not measured: scanlight doctor measures the GPU that is here.",
+    )
+    table.add_column("GPU")
+    for name in ("compute capability", "TFLOPS", "GB/s", "full, ms", "edge, ms"):
+        table.add_column(name, justify="right")
+    for card in CARDS:
+        table.add_row(
+            card.name,
+            card.compute_capability,
+            f"{card.tera_flops:g}",
+            f"{card.giga_bytes_s:g}",
+            f"{least_ms(full, card):.2f}",
+            f"{least_ms(edge, card):.2f}",
+        )
+    Console().print(table)
