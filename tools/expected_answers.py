@@ -17,18 +17,25 @@ from appliance.reading import rules_for
 from appliance.records import Slice, SlicePlan
 from appliance.state_disk import StateDisk
 from engines.bundle import embedded_models, load_model
+from engines.protocol import Engine
 from engines.runner import open_engine
 
 
 def expected(model: Path) -> dict[str, object]:
-    """The content of a model's file. Digests are left to each machine: the last bits of a mean may differ."""
-    engine = open_engine(load_model(model))
-    answers = KnownAnswers(engine, rules_for(engine.spec), _read_slices, Path(), StateDisk()).compute()
+    """The content of a model's file."""
+    engine = open_engine(load_model(model), "cpu")
     return {
         "model": engine.digest,
         "imaging_version": IMAGING_VERSION,
-        "answers": {name: asdict(_rounded(answer)) for name, answer in answers.items()},
+        "answers": {name: asdict(answer) for name, answer in answers(engine).items()},
     }
+
+
+def answers(engine: Engine) -> dict[str, Answer]:
+    """What an engine answers to the known answers. Digests are left to each machine: the last bits of a mean
+    may differ. Raises AnswersWrong where one cannot be read on the model's grid, and EngineError."""
+    found = KnownAnswers(engine, rules_for(engine.spec), _read_slices, Path(), StateDisk()).compute()
+    return {name: _rounded(answer) for name, answer in found.items()}
 
 
 def _rounded(answer: Answer) -> Answer:

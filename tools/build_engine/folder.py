@@ -1,0 +1,52 @@
+"""The folder of a bundle: there as a whole or not at all, and never in place of anything but a bundle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from appliance.durable import sync_folder
+from engines.bundle import MANIFEST, MANIFEST_HASH
+from tools.problem import WrongInput
+
+
+def check_free(folder: Path, replace: bool) -> None:
+    """Raises WrongInput unless the folder can be made, or with `replace` is a bundle that may go."""
+    if not folder.parent.is_dir():
+        raise WrongInput(f"{folder.parent} is no folder: make it, or choose another place for the bundle.")
+    if not os.access(folder.parent, os.W_OK | os.X_OK):
+        raise WrongInput(f"Nothing may be written to {folder.parent}: choose another place for the bundle.")
+    if not os.path.lexists(folder):
+        return
+    if folder.is_symlink() or not all((folder / name).is_file() for name in (MANIFEST, MANIFEST_HASH)):
+        raise WrongInput(f"{folder} exists and is no bundle: choose another place, or remove it.")
+    if not replace:
+        raise WrongInput(f"{folder} is a bundle already: choose another place, or replace it with --replace.")
+
+
+@contextmanager
+def whole(folder: Path, replace: bool) -> Iterator[Path]:
+    """A folder to fill, which becomes `folder` at the end, and nothing where there is an exception."""
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        made, old = Path(scratch) / "made", Path(scratch) / "old"
+        made.mkdir(mode=0o755)
+        yield made
+        for path in made.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(made)
+        check_free(folder, replace)
+        if folder.exists():
+            folder.rename(old)
+        try:
+            made.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+        sync_folder(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,257 @@
+"""From the mixed-precision model to a TensorRT plan.
+
+TensorRT-RTX builds ahead of time for the GPUs that are named, without one; TensorRT builds on the GPU that
+the plan is to run on and times its kernels there. All of that is in `_AheadOfTime` and `_OnTheGpu`.
+https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/python-api/ names what is called here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, Protocol
+
+import onnx
+
+from appliance import durable
+from engines.bundle import Flavour
+from engines.nvidia import TensorRTLog, gpu, load_cuda, load_tensorrt
+from tools.build_engine.tensor_types import mistyped
+
+TURING: Final = "7.5"
+"""Its tensor cores know no FP32: TensorRT-RTX refuses FP32 convolutions and matrix products for it."""
+
+PREFERRED: Final = ("8.0", "8.6", "8.9", "12.0", "12.1")
+"""Ampere, Ada Lovelace and Blackwell, as far as TensorRT-RTX offers them."""
+
+_MAGIC: Final = b"vtrt"
+_WORKSPACE_SHARE: Final = 0.8
+"""Of the GPU's free memory, for what kernels need while they run."""
+
+Steps = Callable[[str, int, int], None]
+
+
+class PlanError(Exception):
+    """There is no plan: one sentence with what to do; `detail` is what TensorRT said."""
+
+    def __init__(self, sentence: str, detail: str = "") -> None:
+        super().__init__(sentence)
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the plan is for. `compute_capabilities` are of TensorRT-RTX alone, none for all that are
+    preferred; what follows is of TensorRT alone: whether other versions of it, or other GPUs from Ampere on,
+    may run the plan, and the file in which the timings of kernels are kept for the next build."""
+
+    flavour: Flavour
+    compute_capabilities: tuple[str, ...] = ()
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+    timing_cache: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`compute_capabilities` are those that it can run on, `device` is the GPU that it was built on."""
+
+    content: bytes = field(repr=False)
+    tensorrt: str
+    compute_capabilities: tuple[str, ...]
+    device: str | None
+    options: dict[str, str | int | bool]
+
+
+class _Way(Protocol):
+    """How a flavour builds."""
+
+    compute_capabilities: tuple[str, ...]
+    device: str | None
+
+    def configure(self, config: Any) -> dict[str, str | int | bool]:  # noqa: ANN401
+        """Set a builder's configuration; what was set."""
+        ...
+
+    def built(self, config: Any) -> None:  # noqa: ANN401
+        """Keep what the build has learned."""
+        ...
+
+
+def check_target(target: Target) -> None:
+    """Raises PlanError or NvidiaError where nothing can be built for it on this machine."""
+    _way(load_tensorrt(target.flavour), target)
+
+
+def build(model: onnx.ModelProto, target: Target, steps: Steps) -> Plan:
+    """Build the plan of a mixed-precision model, with the types that the model's tensors have.
+
+    Raises PlanError or NvidiaError. `steps` hears what TensorRT does, how far it is, and of how much.
+    """
+    trt = load_tensorrt(target.flavour)
+    way = _way(trt, target)
+    log = TensorRTLog(trt)
+    builder = trt.Builder(log.logger)
+    # From TensorRT 11 on every network is strongly typed, and the flag changes nothing.
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, log.logger)
+    if not parser.parse(model.SerializeToString()):
+        raise _not_parsed(parser, log)
+    if not network.num_outputs:
+        raise PlanError("TensorRT found no network in the model: export it again.")
+    if wrong := mistyped(trt, network, model):
+        raise PlanError(f"TensorRT took {wrong}, so that the plan would not be what was judged: report this.")
+    config = builder.create_builder_config()
+    config.progress_monitor = _monitor(trt, steps)
+    options = way.configure(config)
+    content = builder.build_serialized_network(network, config)
+    if content is None:
+        raise _not_built(log.last_error())
+    way.built(config)
+    plan = bytes(content)
+    if not plan.startswith(_MAGIC):
+        raise PlanError("TensorRT gave a plan that does not begin as one: build it again.", log.last_error())
+    return Plan(plan, trt.__version__, way.compute_capabilities, way.device, options)
+
+
+def _way(trt: ModuleType, target: Target) -> _Way:
+    return _AheadOfTime(trt, target) if target.flavour == "rtx" else _OnTheGpu(trt, target)
+
+
+class _AheadOfTime:
+    """TensorRT-RTX: for every GPU that is named."""
+
+    device: str | None = None
+
+    def __init__(self, trt: ModuleType, target: Target) -> None:
+        self._trt = trt
+        offered = _offered(trt)
+        for one in target.compute_capabilities:
+            if one not in offered:
+                raise PlanError(
+                    f"Compute capability {one} is not one of {', '.join(offered)}, which TensorRT-RTX"
+                    f" {trt.__version__} builds for: name one of them, or build with --flavour enterprise on"
+                    " the GPU itself."
+                )
+        wanted = target.compute_capabilities or PREFERRED
+        self.compute_capabilities = tuple(one for one in offered if one in wanted)
+
+    def configure(self, config: Any) -> dict[str, str | int | bool]:  # noqa: ANN401
+        config.num_compute_capabilities = len(self.compute_capabilities)
+        for place, one in enumerate(self.compute_capabilities):
+            config.set_compute_capability(_offered(self._trt)[one], place)
+        return {}
+
+    def built(self, config: Any) -> None:  # noqa: ANN401
+        """Nothing: there were no timings."""
+
+
+def _offered(trt: ModuleType) -> dict[str, Any]:
+    """The GPUs that this TensorRT-RTX builds for, by compute capability: SM86 is 8.6, SM120 is 12.0."""
+    members = trt.ComputeCapability.__members__.items()
+    return {f"{name[2:-1]}.{name[-1]}": value for name, value in members if name.startswith("SM")}
+
+
+class _OnTheGpu:
+    """TensorRT: for the first GPU of this machine, whose free memory is the workspace."""
+
+    def __init__(self, trt: ModuleType, target: Target) -> None:
+        if target.compute_capabilities:
+            raise PlanError(
+                "--compute-capability is for --flavour rtx: a plan of --flavour enterprise is for the GPU"
+                " that it is built on, so leave it out."
+            )
+        self._trt, self._target = trt, target
+        cuda = load_cuda()
+        found = gpu(cuda)
+        self.device: str | None = found.name
+        self.compute_capabilities: tuple[str, ...] = (found.compute_capability,)
+        self._workspace = int(_free_memory(cuda) * _WORKSPACE_SHARE)
+
+    def configure(self, config: Any) -> dict[str, str | int | bool]:  # noqa: ANN401
+        trt, target = self._trt, self._target
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, self._workspace)
+        if target.version_compatible:
+            config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        if target.hardware_compatible:
+            config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+        if target.timing_cache is not None:
+            kept = target.timing_cache.read_bytes() if target.timing_cache.exists() else b""
+            # A cache of another GPU or version is refused, and an empty one takes its place.
+            if not config.set_timing_cache(config.create_timing_cache(kept), ignore_mismatch=False):
+                config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
+        return {
+            "workspace_bytes": self._workspace,
+            "version_compatible": target.version_compatible,
+            "hardware_compatible": target.hardware_compatible,
+        }
+
+    def built(self, config: Any) -> None:  # noqa: ANN401
+        if self._target.timing_cache is not None:
+            durable.write(self._target.timing_cache, bytes(config.get_timing_cache().serialize()))
+
+
+def _free_memory(cuda: ModuleType) -> int:
+    """In bytes, on the first GPU."""
+    context = cuda.Device(0).retain_primary_context()
+    context.push()
+    try:
+        free, _ = cuda.mem_get_info()
+        return int(free)
+    finally:
+        context.pop()
+        context.detach()
+
+
+def _not_parsed(parser: Any, log: TensorRTLog) -> PlanError:  # noqa: ANN401
+    if not parser.num_errors:
+        return PlanError("TensorRT cannot read the model: export it again.", log.last_error())
+    first = parser.get_error(0)
+    operator = first.node_operator() or "the graph"
+    return PlanError(
+        f"TensorRT cannot take {operator} ({first.node_name() or 'without a name'}): export the model with"
+        " operators that https://github.com/onnx/onnx-tensorrt/blob/main/docs/operators.md lists.",
+        " ".join(str(first.desc()).split()),
+    )
+
+
+def _not_built(said: str) -> PlanError:
+    """What to do about TensorRT's last error line."""
+    lower = said.lower()
+    if "turing" in lower or "sm75" in lower:
+        return PlanError(
+            f"Turing GPUs ({TURING}) have no FP32 convolution or matrix product, and the model needs one:"
+            f" leave --compute-capability {TURING} out, and use the CPU engine there.",
+            said,
+        )
+    if "out of memory" in lower or "outofmemory" in lower or "bad_alloc" in lower:
+        return PlanError(
+            "TensorRT ran out of memory: end what else uses the GPU and this machine, and build again.", said
+        )
+    return PlanError("TensorRT could not build the plan, as told below: report it with the model.", said)
+
+
+def _monitor(trt: ModuleType, steps: Steps) -> Any:  # noqa: ANN401
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
+        """The outermost phase alone: those inside of it come and go."""
+
+        def __init__(self) -> None:
+            # pybind11 demands the base's own.
+            trt.IProgressMonitor.__init__(self)
+            self._sizes: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            if parent_phase is None:
+                self._sizes[phase_name] = num_steps
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            if phase_name in self._sizes:
+                steps("TensorRT", step + 1, self._sizes[phase_name])
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._sizes.pop(phase_name, None)
+
+    return Monitor()

@@ -1,0 +1,103 @@
+"""Which operators stay in FP32: the head and the heatmap, what FP16 cannot hold, and what parity demands.
+
+More goes to FP32 only as far as the gate asks for it: operators from the volume onwards, or from the head
+backwards, whichever costs fewer multiply-adds. Errors come in where HU are scaled and where the maps are
+summed up, so that one of the two ends is enough, or none helps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import onnx
+
+from engines.spec import ModelSpec
+from tools.build_engine.graph import key, multiply_adds
+from tools.build_engine.parity import Outcome, judge, out_of_range
+from tools.build_engine.precision import halves, head, never_half
+from tools.build_engine.volumes import Progress, Volume
+
+MOST_IN_FP32: Final = 0.2
+"""Of the multiply-adds: a plan with more of them in FP32 is no FP16 engine."""
+
+_PROBES: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The nodes in FP32 by name, each with the reason, the share of the multiply-adds that they have, and the
+    outcome of the gate with them, which says whether it is passed."""
+
+    fp32: dict[str, str]
+    share: float
+    outcome: Outcome
+
+
+def settle(
+    model: onnx.ModelProto, spec: ModelSpec, volumes: Sequence[Volume], all_half: bool, progress: Progress
+) -> Settled:
+    """Choose what stays in FP32, and judge it.
+
+    With `all_half`, for GPUs without FP32 convolutions and matrix products, nothing is chosen.
+    """
+    fp32 = never_half(model)
+    if not all_half:
+        fp32 |= dict.fromkeys(head(model), "head and heatmap")
+        # What the model itself holds tells which operators cannot be FP16, without a try for each.
+        every = frozenset(key(node) for node in model.graph.node)
+        own = judge(model, spec, every, volumes, progress)
+        affordable = out_of_range(model, own.largest) | fp32
+        if share_of(model, affordable) <= MOST_IN_FP32:
+            fp32 = affordable
+    outcome = judge(model, spec, frozenset(fp32), volumes, progress)
+    if outcome.failed and not outcome.beyond and not all_half:
+        more = _ends(model, spec, frozenset(fp32), volumes, outcome, progress)
+        if more:
+            fp32 |= dict.fromkeys(more, "parity demands it")
+            outcome = judge(model, spec, frozenset(fp32), volumes, progress)
+    return Settled(fp32, share_of(model, fp32), outcome)
+
+
+def share_of(model: onnx.ModelProto, nodes: Iterable[str]) -> float:
+    """The share of the multiply-adds that these nodes have."""
+    costs = multiply_adds(model)
+    return sum(costs.get(name, 0) for name in nodes) / max(1, sum(costs.values()))
+
+
+def _ends(
+    model: onnx.ModelProto,
+    spec: ModelSpec,
+    fp32: frozenset[str],
+    volumes: Sequence[Volume],
+    outcome: Outcome,
+    progress: Progress,
+) -> frozenset[str]:
+    """The fewest nodes from either end with which the volumes that differ most pass; empty where none do."""
+    order = [key(node) for node in model.graph.node if key(node) in halves(model, fp32)]
+    judged = zip(volumes, outcome.rows, strict=True)
+    worst = sorted(judged, key=lambda pair: (not pair[1].problem, -pair[1].delta))
+    probes = [volume for volume, _ in worst[:_PROBES]]
+    found = []
+    for nodes in (order, order[::-1]):
+
+        def passes(count: int, nodes: Sequence[str] = nodes) -> bool:
+            return not judge(model, spec, fp32 | frozenset(nodes[:count]), probes, progress).failed
+
+        affordable = sum(
+            share_of(model, fp32 | frozenset(nodes[:count])) <= MOST_IN_FP32
+            for count in range(1, len(nodes) + 1)
+        )
+        if affordable and passes(affordable):
+            found.append(nodes[: _fewest(affordable, passes)])
+    return frozenset(min(found, key=lambda nodes: share_of(model, nodes), default=()))
+
+
+def _fewest(enough: int, passes: Callable[[int], bool]) -> int:
+    """The least count from 1 to `enough` that passes, by halves; `enough` does."""
+    low, high = 0, enough
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if passes(middle) else (middle, high)
+    return high
