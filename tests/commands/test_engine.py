@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from bundles import make_bundle
 from command import scanlight
+from sample_bundle import make_bundle
 
 from engines.bundle import default_model
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bundles import make_bundle
 from harness import Appliance
+from sample_bundle import make_bundle
 
 
 def test_auto_reads_on_the_processor_and_says_why(tmp_path: Path) -> None:
