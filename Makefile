@@ -5,8 +5,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TRAINED := $(VENV)/.training
 PYCUDA := $(VENV)/.pycuda
+RTX    := $(VENV)/.rtx
 
-.PHONY: demo test quick lint training pycuda model lock clean
+.PHONY: demo test quick lint training pycuda rtx model lock clean
 
 demo: $(STAMP)
 	@$(BIN)/scanlight demo $(ARGS)
@@ -48,6 +49,13 @@ $(PYCUDA): requirements-cuda.lock | $(STAMP)
 	@$(BIN)/python -m tools.gpu.pycuda
 	@touch $@
 
+# What builds a plan without a GPU: TensorRT-RTX, 230 MB, under NVIDIA's licence.
+rtx: $(RTX)
+
+$(RTX): requirements-rtx.lock | $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes --requirement requirements-rtx.lock
+	@touch $@
+
 # The demonstration model from nothing, in about two hours: docs/training.md. The model that ships was made so.
 model: $(TRAINED)
 	@$(BIN)/scanlight population model/train --count 300 --seed 1
@@ -79,6 +87,7 @@ lock:
 	echo 'torch==$(TORCH) --hash=sha256:$(TORCH_CPU)' >>requirements-train.lock
 	printf '%s\n' pycuda $(CUDA_HEADERS) | $(subst pyproject.toml,-,$(COMPILE)) --constraint requirements.lock \
 		--no-annotate --output-file requirements-cuda.lock
+	echo 'tensorrt-rtx>=1.7' | $(subst pyproject.toml,-,$(COMPILE)) --no-annotate --output-file requirements-rtx.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
