@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import socket
@@ -74,10 +75,13 @@ def listens(process: int, number: int) -> bool | None:
             if fields[3] == _LISTENING and int(fields[1].rpartition(":")[2], 16) == number:
                 inodes.add(f"socket:[{fields[9]}]")
     try:
-        opened = {str(one.readlink()) for one in Path(f"/proc/{process}/fd").iterdir()}
+        for one in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if str(one.readlink()) in inodes:
+                    return True
     except OSError:
         return None
-    return bool(inodes & opened)
+    return False
 
 
 def sandbox(unit: str | Path = UNIT) -> Check:
