@@ -59,14 +59,20 @@ class Agreement:
 def phantoms(spec: ModelSpec, count: int, progress: Callable[[int], None]) -> Iterator[Float32]:
     """So many people of the population of `scanlight population`, from their files to the model's grid."""
     for number in range(count):
-        one = person(FIRST_SEED + number, MATRIX)
-        with tempfile.TemporaryDirectory(prefix="scanlight-doctor-") as folder:
-            files = write_series(make_chest(one.chest, one.ranges, mimics=one.mimics), Path(folder), Export())
-            slices = [read_slice(path, SlicePlan.for_grid(spec.grid)) for path in files]
-        found = assess(slices, spec.grid, Policy(spec.accepted))
+        hu = phantom(spec, number)
         progress(number + 1)
-        if found.volume is not None:
-            yield found.volume.hu
+        if hu is not None:
+            yield hu
+
+
+def phantom(spec: ModelSpec, number: int) -> Float32 | None:
+    """One of these people; None where the grid cannot hold the lungs."""
+    one = person(FIRST_SEED + number, MATRIX)
+    with tempfile.TemporaryDirectory(prefix="scanlight-doctor-") as folder:
+        files = write_series(make_chest(one.chest, one.ranges, mimics=one.mimics), Path(folder), Export())
+        slices = [read_slice(path, SlicePlan.for_grid(spec.grid)) for path in files]
+    found = assess(slices, spec.grid, Policy(spec.accepted))
+    return None if found.volume is None else found.volume.hu
 
 
 def agreement(
