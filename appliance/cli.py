@@ -69,6 +69,9 @@ COMMANDS: dict[tuple[str, ...], Command] = {
     ("model", "summary"): Command(
         "tools.network.command:summary", "Print the layers of CSAC-Net and their cost."
     ),
+    ("model", "placeholder"): Command(
+        "tools.network.placeholder:placeholder", "Write CSAC-Net with random weights, to build engines of."
+    ),
     ("model", "roofline"): Command(
         "tools.network.command:roofline", "Compute the least time of a volume on workstation GPUs."
     ),

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Annotated
 
+import onnx
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -84,9 +85,9 @@ def build_engine(
             source = read_source(model, spec)
             check_target(target)
             settled = _judged(source, target, series, shown)
-            plan = build(mixed(source.graph, frozenset(settled.fp32)), target, shown.count)
-            report = Report(source, settled, target, plan)
-            _write(out, replace, report)
+            fp16 = mixed(source.graph, frozenset(settled.fp32))
+            plan = build(fp16, target, shown.count)
+            _write(out, replace, Report(source, settled, target, plan), fp16)
     except NvidiaError as error:
         typer.echo(f"{error}.", err=True)
         raise typer.Exit(2) from None
@@ -132,13 +133,12 @@ def _judged(source: Source, target: Target, series: Path | None, shown: _Shown) 
     return settled
 
 
-def _write(out: Path, replace: bool, report: Report) -> None:
+def _write(out: Path, replace: bool, report: Report, fp16: onnx.ModelProto) -> None:
     source, plan = report.source, report.plan
     try:
         expected = render(answers(OnnxRuntimeEngine(source.file)))
     except AnswersWrong as error:
         raise WrongInput(f"{source.file.path} has no known answers: {error}") from None
-    fp16 = mixed(source.graph, frozenset(report.settled.fp32))
     info = PlanInfo(
         file=PLAN,
         onnx=FP16,
