@@ -1,4 +1,4 @@
-"""`scanlight model placeholder`: the network before any training, to build and to time engines of its size."""
+"""`scanlight model placeholder`: the network before any training, to build and to time engines of."""
 
 from __future__ import annotations
 

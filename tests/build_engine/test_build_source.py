@@ -1,0 +1,161 @@
+"""A model is read with one sentence for whatever is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import built_networks as networks
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from tools.build_engine.source import read_source
+from tools.problem import WrongInput
+
+
+def saved(model: onnx.ModelProto, folder: Path, external: bool = False) -> Path:
+    path = folder / "model.onnx"
+    onnx.save(model, path, save_as_external_data=external, location="weights.bin", size_threshold=0)
+    return path
+
+
+def complaint(path: Path, spec: Path | None = None) -> str:
+    with pytest.raises(WrongInput) as caught:
+        read_source(path, spec)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.endswith(".")
+    return message
+
+
+def test_the_file_goes_into_the_bundle_as_it_is(tmp_path: Path) -> None:
+    path = saved(networks.network(), tmp_path)
+    source = read_source(path)
+    assert source.file.content == path.read_bytes()
+    assert source.spec == networks.SPEC
+
+
+def test_a_file_that_is_not_there_or_no_model(tmp_path: Path) -> None:
+    assert "does not exist" in complaint(tmp_path / "no.onnx")
+    assert "is a folder" in complaint(tmp_path)
+    (tmp_path / "text.onnx").write_text("not a model")
+    assert "is no ONNX file" in complaint(tmp_path / "text.onnx")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", helper.make_model(helper.make_graph([], "", [], [])).SerializeToString()]
+)
+def test_an_empty_graph(tmp_path: Path, content: bytes) -> None:
+    """TensorRT takes it without a word."""
+    (tmp_path / "empty.onnx").write_bytes(content)
+    assert "holds no network" in complaint(tmp_path / "empty.onnx")
+
+
+def test_weights_beside_the_model_become_part_of_it(tmp_path: Path) -> None:
+    path = saved(networks.network(), tmp_path, external=True)
+    joined = read_source(path).file.content
+    (tmp_path / "weights.bin").unlink()
+    (tmp_path / "joined.onnx").write_bytes(joined)
+    assert read_source(tmp_path / "joined.onnx").file.content == joined
+
+
+def test_weights_that_are_missing(tmp_path: Path) -> None:
+    path = saved(networks.network(), tmp_path, external=True)
+    (tmp_path / "weights.bin").unlink()
+    assert "keeps its weights in weights.bin, which is not beside it" in complaint(path)
+
+
+def test_weights_that_are_cut_off(tmp_path: Path) -> None:
+    path = saved(networks.network(), tmp_path, external=True)
+    (tmp_path / "weights.bin").write_bytes((tmp_path / "weights.bin").read_bytes()[:100])
+    assert "its weights cannot be read" in complaint(path)
+
+
+def of_another_domain(model: onnx.ModelProto) -> None:
+    model.graph.node[0].domain = "com.example"
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+
+
+def with_a_branch(model: onnx.ModelProto) -> None:
+    body = helper.make_graph(
+        [helper.make_node("Relu", ["maps"], ["inner"])],
+        "body",
+        [],
+        [helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)],
+    )
+    model.graph.initializer.append(helper.make_tensor("yes", TensorProto.BOOL, [], [True]))
+    model.graph.node.append(helper.make_node("If", ["yes"], ["branched"], then_branch=body, else_branch=body))
+
+
+def of_no_operator(model: onnx.ModelProto) -> None:
+    model.graph.node[0].op_type = "Clipp"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (of_another_domain, "com.example.Clip is not one of ONNX's own"),
+        (with_a_branch, "If branches or loops"),
+        (of_no_operator, "is not valid ONNX"),
+    ],
+)
+def test_operators(tmp_path: Path, change: Callable[[onnx.ModelProto], None], words: str) -> None:
+    model = networks.network()
+    change(model)
+    assert words in complaint(saved(model, tmp_path))
+
+
+def test_no_specification_and_one_beside_the_model(tmp_path: Path) -> None:
+    path = saved(networks.network(spec=None), tmp_path)
+    assert "carries no specification" in complaint(path)
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(networks.SPEC.model_dump_json())
+    source = read_source(path, spec)
+    assert source.spec == networks.SPEC
+    (tmp_path / "with.onnx").write_bytes(source.file.content)
+    assert "carries a specification already" in complaint(tmp_path / "with.onnx", spec)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("name: only", "input: field required"), ("[", "no YAML"), ("", "valid")]
+)
+def test_a_specification_that_is_none(tmp_path: Path, text: str, words: str) -> None:
+    path = saved(networks.network(spec=None), tmp_path)
+    (tmp_path / "spec.yaml").write_text(text)
+    assert words in complaint(path, tmp_path / "spec.yaml")
+
+
+def test_a_specification_of_another_network(tmp_path: Path) -> None:
+    grid = networks.SPEC.grid.model_copy(update={"size": (8, 16, 32)})
+    model = networks.network(spec=networks.SPEC.model_copy(update={"grid": grid}))
+    assert "does not match its specification" in complaint(saved(model, tmp_path))
+
+
+def test_the_plain_graph_is_of_one_volume_and_knows_every_type(tmp_path: Path) -> None:
+    """As Keras exports: a batch of any size, constants as nodes."""
+    graph = networks.Graph()
+    graph.nodes.append(
+        helper.make_node("Constant", [], ["half"], value=helper.make_tensor("", TensorProto.FLOAT, [], [0.5]))
+    )
+    graph.add(
+        "Flatten", "flat", graph.add("GlobalAveragePool", "mean", graph.add("Mul", "less", "hu", "half"))
+    )
+    graph.add("Sigmoid", "probability", "flat")
+    spec = networks.SPEC.model_copy(update={"heatmap": None})
+    model = graph.model([("probability", ("batch", 1))], ("batch", 1, *networks.SIZE), spec)
+    plain = read_source(saved(model, tmp_path)).graph.graph
+    assert "Constant" not in {node.op_type for node in plain.node}
+    shapes = {
+        one.name: [dim.dim_value for dim in one.type.tensor_type.shape.dim]
+        for one in (*plain.input, *plain.value_info, *plain.output)
+    }
+    assert shapes == {
+        "hu": [1, 1, *networks.SIZE],
+        "less": [1, 1, *networks.SIZE],
+        "mean": [1, 1, 1, 1, 1],
+        "flat": [1, 1],
+        "probability": [1, 1],
+    }
+    assert np.isclose(next(one for one in plain.initializer if one.name == "half").float_data[0], 0.5)
