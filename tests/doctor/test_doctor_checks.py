@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -145,11 +146,15 @@ def test_memory_that_others_use_is_missed(tmp_path: Path) -> None:
     assert memory(2049, meminfo).verdict is Verdict.FAILED
 
 
+def nothing(what: str, done: int, total: int) -> None:
+    """Of what goes on."""
+
+
 def test_the_cpu_engine_is_the_reference_itself(densitometry: ModelFile) -> None:
     def never() -> OnnxRuntimeEngine:
         raise AssertionError
 
-    check = parity(OnnxRuntimeEngine(densitometry), never, 20, 0.5, lambda done: None)
+    check = parity(OnnxRuntimeEngine(densitometry), never, 20, 0.5, nothing)
     assert (check.verdict, check.measured) == (
         Verdict.NOT_DONE,
         "the engine is the reference itself, in FP32",
@@ -166,15 +171,19 @@ class OnAGpu(OnnxRuntimeEngine):
 
 @pytest.mark.slow
 def test_phantoms_are_read_by_both_and_a_difference_fails(densitometry: ModelFile, tmp_path: Path) -> None:
-    told: list[int] = []
+    told: list[tuple[str, int, int]] = []
+
+    def tell(*what: Any) -> None:
+        told.append(what)
 
     def compared(model: ModelFile) -> Check:
-        return parity(OnAGpu(model), lambda: OnnxRuntimeEngine(densitometry), 3, 0.5, told.append)
+        return parity(OnAGpu(model), lambda: OnnxRuntimeEngine(densitometry), 3, 0.5, tell)
 
     same = compared(densitometry)
     assert same.verdict is Verdict.PASSED
-    assert same.measured.startswith("3 phantoms: |Δ probability| up to 0.0000, 0 flags changed")
-    assert told == [1, 2, 3]
+    assert re.match(r"5\d volumes, 3 of them phantoms, \d+ near the operating point: ", same.measured)
+    assert "|Δ probability| up to 0.0000, 0 flags changed, lowest correlation 1.0000" in same.measured
+    assert told[:3] == [("phantoms", 1, 3), ("phantoms", 2, 3), ("phantoms", 3, 3)]
     assert compared(otherwise(tmp_path, "constant_0", 20.0)).verdict is Verdict.FAILED
 
 
@@ -282,7 +291,7 @@ def test_own_cases_are_read_from_their_files_and_judged_by_the_sites_operating_p
     def checked(table: str, rules: Rules = rules) -> dict[str, Verdict]:
         labels.write_text(table)
         asked = LabelledCases(tmp_path / "cases", labels, 1.0, 1.0)
-        return verdicts(cases(asked, engine, rules, lambda what, done, total: None))
+        return verdicts(cases(asked, engine, rules, nothing))
 
     right = "path,label\ncovid,1\nclear,0\n"
     assert set(checked(right).values()) == {Verdict.PASSED}
@@ -295,7 +304,7 @@ def test_own_cases_are_read_from_their_files_and_judged_by_the_sites_operating_p
 
 def test_without_own_cases_it_says_what_is_missing(densitometry: ModelFile) -> None:
     engine, rules = OnnxRuntimeEngine(densitometry), rules_for(densitometry.spec)
-    found = list(cases(None, engine, rules, lambda what, done, total: None))
+    found = list(cases(None, engine, rules, nothing))
     assert {check.verdict for check in found} == {Verdict.NOT_DONE}
     assert "--min-sensitivity" in found[0].limit
 

@@ -24,7 +24,7 @@ LARGEST_DELTA: Final = 0.01
 LEAST_CORRELATION: Final = 0.99
 """Of the heatmap's cells, Pearson's."""
 
-_DARK: Final = 1e-3
+DARK: Final = 1e-3
 """Of the brightest cell of all volumes: where no cell is brighter there is nothing to correlate."""
 
 
@@ -105,11 +105,11 @@ def judge(
     """Read every volume on the twin whose nodes are in FP16 but for those of `fp32`."""
     twin = Twin(model, spec, fp32)
     trained = spec.intended_use != "placeholder"
-    bright = max((_brightest(one.reference.heatmap) for one in volumes), default=0.0)
+    bright = max((brightest(one.reference.heatmap) for one in volumes), default=0.0)
     rows, largest = [], dict.fromkeys(twin.measured, 0.0)
     for number, volume in enumerate(volumes, 1):
         reading = twin.read(volume.hu())
-        rows.append(_row(volume, reading, spec.operating_point, trained, _DARK * bright))
+        rows.append(_row(volume, reading, spec.operating_point, trained, DARK * bright))
         # max() would lose what is not a number.
         largest = {name: float(np.maximum(largest[name], value)) for name, value in reading.largest.items()}
         progress("rounding twin", number, len(volumes))
@@ -147,7 +147,7 @@ def _row(volume: Volume, reading: TwinReading, point: float, trained: bool, dark
     before, after = volume.reference.probability, reading.probability
     correlation = None
     if not reading.problem and volume.reference.heatmap is not None and reading.heatmap is not None:
-        correlation = _correlation(volume.reference.heatmap, reading.heatmap, dark)
+        correlation = likeness(volume.reference.heatmap, reading.heatmap, dark)
     problems = []
     if reading.problem:
         problems.append("it is not finite")
@@ -161,9 +161,9 @@ def _row(volume: Volume, reading: TwinReading, point: float, trained: bool, dark
     return Row(volume.name, volume.near, before, after, correlation, ", ".join(problems))
 
 
-def _correlation(one: Float32, other: Float32, dark: float) -> float | None:
+def likeness(one: Float32, other: Float32, dark: float) -> float | None:
     """Pearson's over the cells; None where neither map is brighter than `dark`."""
-    if max(_brightest(one), _brightest(other)) <= dark:
+    if max(brightest(one), brightest(other)) <= dark:
         return None
     first, second = (
         cells.ravel().astype(np.float64) - cells.mean(dtype=np.float64) for cells in (one, other)
@@ -172,7 +172,7 @@ def _correlation(one: Float32, other: Float32, dark: float) -> float | None:
     return float(first @ second) / scale if scale else float(np.array_equal(one, other))
 
 
-def _brightest(cells: Float32 | None) -> float:
+def brightest(cells: Float32 | None) -> float:
     return 0.0 if cells is None else float(cells.max())
 
 

@@ -1,7 +1,7 @@
 """The engine against the reference: the same model in FP32 on the processor, over phantoms.
 
 The gate of `scanlight build-engine` proves range and rounding on a twin (docs/engine.md); what the device
-really computes, only the device can show. The limits are the same.
+really computes, only the device can show. Volumes and limits are of the same kind.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ import numpy as np
 from appliance.imaging.assess import Policy, assess
 from appliance.imaging.slices import read_slice
 from appliance.records import SlicePlan
-from engines.protocol import Engine, EngineError, Float32
+from engines.protocol import Engine, EngineError, Float32, Score
 from engines.spec import ModelSpec
+from tools.build_engine.parity import DARK, LARGEST_DELTA, LEAST_CORRELATION, brightest, likeness
+from tools.build_engine.volumes import Chest, Progress, gather
 from tools.doctor.check import Check, failed, judged, not_done
 from tools.phantom import Export, make_chest, write_series
 from tools.phantom.population import person
 
 NAME: Final = "FP16 against the CPU reference"
-LARGEST_DELTA: Final = 0.01
-LOWEST_CORRELATION: Final = 0.99
 MATRIX: Final = 128
 FIRST_SEED: Final = 700_001
 """Seeds that no training of ours has used."""
 
 _LIMIT: Final = (
     f"no flag changed, |Δ probability| at most {LARGEST_DELTA:g}, correlation of heatmaps at least"
-    f" {LOWEST_CORRELATION:g}"
+    f" {LEAST_CORRELATION:g}"
 )
 
 
@@ -52,7 +52,7 @@ class Agreement:
         return (
             self.largest_delta <= LARGEST_DELTA
             and not self.flags_changed
-            and (self.lowest_correlation is None or self.lowest_correlation >= LOWEST_CORRELATION)
+            and (self.lowest_correlation is None or self.lowest_correlation >= LEAST_CORRELATION)
         )
 
 
@@ -79,25 +79,29 @@ def agreement(
     engine: Engine, reference: Engine, volumes: Iterable[Float32], operating_point: float
 ) -> Agreement:
     """Raises EngineError."""
+    return compared(engine, ((reference.infer(hu), hu) for hu in volumes), operating_point)
+
+
+def compared(engine: Engine, volumes: Iterable[tuple[Score, Float32]], operating_point: float) -> Agreement:
+    """With what the reference says of each volume. Raises EngineError."""
     deltas: list[float] = []
-    correlations: list[float] = []
+    heatmaps: list[tuple[Float32, Float32]] = []
     changed = 0
-    for hu in volumes:
-        one, other = engine.infer(hu), reference.infer(hu)
-        deltas.append(abs(one.probability - other.probability))
-        changed += (one.probability >= operating_point) != (other.probability >= operating_point)
-        if one.heatmap is not None and other.heatmap is not None:
-            correlations += _correlation(one.heatmap, other.heatmap)
-    return Agreement(len(deltas), max(deltas, default=float("nan")), changed, min(correlations, default=None))
-
-
-def _correlation(one: Float32, other: Float32) -> list[float]:
-    """Pearson's, of two heatmaps that vary; of flat ones there is none."""
-    if float(np.ptp(one)) == 0 and float(np.ptp(other)) == 0:
-        return []
-    if float(np.ptp(one)) == 0 or float(np.ptp(other)) == 0:
-        return [0.0]
-    return [float(np.corrcoef(one.ravel(), other.ravel())[0, 1])]
+    for expected, hu in volumes:
+        found = engine.infer(hu)
+        deltas.append(abs(found.probability - expected.probability))
+        changed += (found.probability >= operating_point) != (expected.probability >= operating_point)
+        if found.heatmap is not None and expected.heatmap is not None:
+            heatmaps.append((found.heatmap, expected.heatmap))
+    dark = DARK * max((brightest(expected) for _, expected in heatmaps), default=0.0)
+    alike = [likeness(found, expected, dark) for found, expected in heatmaps]
+    known = [one for one in alike if one is not None]
+    return Agreement(
+        len(deltas),
+        float(np.max(deltas, initial=0.0)) if deltas else float("nan"),
+        changed,
+        float(np.min(known)) if known else None,
+    )
 
 
 def parity(
@@ -105,23 +109,36 @@ def parity(
     open_reference: Callable[[], Engine],
     count: int,
     operating_point: float,
-    progress: Callable[[int], None],
+    progress: Progress,
 ) -> Check:
+    """Over so many phantoms, blends of them near the operating point, and what no chest is."""
     if engine.identity.runner == "onnxruntime":
         return not_done(NAME, "the engine is the reference itself, in FP32", _LIMIT)
     reference = open_reference()
     try:
-        found = agreement(engine, reference, phantoms(engine.spec, count, progress), operating_point)
+        chests = [
+            Chest(f"phantom {number}", hu)
+            for number, hu in enumerate(
+                phantoms(engine.spec, count, lambda done: progress("phantoms", done, count)), 1
+            )
+        ]
+        if not chests:
+            remedy = "correct the grid in the model's specification: it must hold a chest"
+            return failed(NAME, "no phantom lies on the model's grid", _LIMIT, remedy)
+        trained = engine.spec.intended_use != "placeholder"
+        volumes = gather(reference, chests, trained, progress)
+        found = compared(engine, ((one.reference, one.hu()) for one in volumes), operating_point)
     except EngineError as error:
         return failed(NAME, str(error), _LIMIT, "have the GPU and its driver looked at")
     finally:
         reference.close()
     alike = "" if found.lowest_correlation is None else f", lowest correlation {found.lowest_correlation:.4f}"
+    near = sum(one.near for one in volumes)
     return judged(
         NAME,
         found.within_limits,
-        f"{found.volumes} phantoms: |Δ probability| up to {found.largest_delta:.4f}, {found.flags_changed}"
-        f" flags changed{alike}",
+        f"{found.volumes} volumes, {len(chests)} of them phantoms, {near} near the operating point: |Δ"
+        f" probability| up to {found.largest_delta:.4f}, {found.flags_changed} flags changed{alike}",
         _LIMIT,
         "do not use it: build the bundle again on this machine, and have the GPU looked at",
     )

@@ -140,7 +140,7 @@ def _model(config: Config, plan: Plan, opened: _Opened, progress: Progress) -> I
         lambda: open_engine(model, "cpu"),
         plan.phantoms,
         opened.rules.operating_point,
-        lambda done: progress(f"Phantoms: {done} of {plan.phantoms}"),
+        lambda what, done, total: progress(f"FP16: {what}, {done} of {total}"),
     )
 
 
