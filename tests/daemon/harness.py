@@ -50,6 +50,8 @@ class Appliance:
             )
         )
         self.log = folder / "log"
+        self.environment: dict[str, str] = {}
+        """What the daemon finds in its environment besides."""
         self.under: list[str] = []
         """A command that runs the daemon, such as setpriv."""
         self.program = ["-m", "appliance"]
@@ -84,7 +86,7 @@ class Appliance:
             self.process = subprocess.Popen(
                 [*self.under, sys.executable, *self.program, "run", "--config", str(self.config)],
                 stderr=log,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, **self.environment, **(env or {})},
             )
 
     def _ready(self) -> bool:

@@ -23,11 +23,17 @@ SmallChest = Callable[[str], list[Path]]
 
 
 @pytest.fixture
+def runner() -> str:
+    """What is to read."""
+    return "onnxruntime"
+
+
+@pytest.fixture
 def appliance(tmp_path: Path) -> Appliance:
     return Appliance(tmp_path)
 
 
-def test_slices_one_by_one_become_a_flag(appliance: Appliance, small_chest: SmallChest) -> None:
+def test_slices_one_by_one_become_a_flag(appliance: Appliance, small_chest: SmallChest, runner: str) -> None:
     files = small_chest("covid")
     with appliance:
         assert appliance.status()["state"] == "ready"
@@ -40,7 +46,9 @@ def test_slices_one_by_one_become_a_flag(appliance: Appliance, small_chest: Smal
         assert record["revision"] == 1
         assert record["supersedes"] is None
         assert "not CSAC-Net" in record["notice"]
-        assert record["engine"]["runner"] == "onnxruntime"
+        assert record["engine"]["runner"] == runner
+        assert appliance.status()["facts"]["model"]["engine"]["runner"] == runner
+        assert re.search(rf'scanlight_engine_info{{[^}}]*engine="{runner}"', metrics(appliance))
         assert set(record["timings_ms"]) == {"parse", "volume", "queue", "infer", "record"}
         appliance.wait("the light is suspect", lambda: appliance.status()["state"] == "suspect", 5)
         assert "scanlight_series_conservation_error 0.0" in metrics(appliance)
@@ -255,9 +263,9 @@ def test_odd_names_and_numbers_do_not_end_the_daemon(appliance: Appliance, small
         assert len(appliance.findings()) == 3
 
 
-def test_a_sentinel_ends_the_wait(tmp_path: Path, small_chest: SmallChest) -> None:
-    settings = {"completeness": {"floor_s": 30, "ceiling_s": 60, "sentinel": {"glob": "*.done"}}}
-    with Appliance(tmp_path, **settings) as appliance:
+def test_a_sentinel_ends_the_wait(appliance: Appliance, small_chest: SmallChest) -> None:
+    appliance.configure(completeness={"floor_s": 30, "ceiling_s": 60, "sentinel": {"glob": "*.done"}})
+    with appliance:
         appliance.copy(small_chest("clear"), "study")
         (appliance.export_folder / "study" / "all.done").touch()
         (record,) = appliance.wait_for_findings(1, 25)
