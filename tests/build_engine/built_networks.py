@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from engines.protocol import Engine
 from engines.spec import Grid, ModelSpec, to_metadata
 from tools.build_engine.source import Source, read_source
 
@@ -126,6 +127,17 @@ def source(model: onnx.ModelProto, folder: Path) -> Source:
     path = folder / "small.onnx"
     onnx.save(model, path)
     return read_source(path)
+
+
+def at_the_point(engine: Engine) -> tuple[np.ndarray, np.ndarray]:
+    """Two volumes that are all but the same, the first with a probability below a half, the other not."""
+    hu = chest(-400)
+    low, high = -500.0, 500.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        above = engine.infer(hu + np.float32(middle)).probability >= 0.5
+        low, high = (low, middle) if above else (middle, high)
+    return hu + np.float32(low), hu + np.float32(high)
 
 
 def chest(mean: float, seed: int = 1) -> np.ndarray:

@@ -1,0 +1,75 @@
+"""More goes to FP32 as far as FP16 cannot hold it or parity demands it, and no further."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import built_networks as networks
+import numpy as np
+import onnx
+from test_build_parity import silent, volumes
+
+from engines.onnxruntime import OnnxRuntimeEngine
+from tools.build_engine.parity import judge
+from tools.build_engine.precision import head
+from tools.build_engine.settle import MOST_IN_FP32, Settled, settle
+from tools.build_engine.volumes import Volume
+
+HEAD = {"mean", "flat", "logit", "probability", "heatmap"}
+
+
+def settled(model: onnx.ModelProto, folder: Path, *means: float, all_half: bool = False) -> Settled:
+    source = networks.source(model, folder)
+    return settle(source.graph, source.spec, volumes(source, *means), all_half, silent)
+
+
+def test_the_head_alone_where_that_is_enough(tmp_path: Path) -> None:
+    found = settled(networks.network(), tmp_path, -450, -400)
+    assert set(found.fp32) == HEAD
+    assert set(found.fp32.values()) == {"head and heatmap"}
+    assert found.share < 0.01
+
+
+def test_what_a_pointwise_operator_cannot_hold_moves_to_fp32(tmp_path: Path) -> None:
+    """HU are scaled to 1e5, and scaled down again before the first convolution."""
+    graph = networks.Graph()
+    clipped = graph.add("Clip", "clipped", "hu", -1000.0, 200.0)
+    large = graph.add("Mul", "large", clipped, 100.0)
+    small = graph.add("Mul", "small", large, 1e-4)
+    first = graph.add("Conv", "first", small, networks.weights(4, 1, 3, 3, 3), pads=[1] * 6)
+    maps = graph.add("MaxPool", "maps", first, kernel_shape=[2] * 3, strides=[2] * 3)
+    graph.add("Abs", "heatmap", graph.add("ReduceMean", "summed", maps, axes=[1], keepdims=1))
+    flat = graph.add("Flatten", "flat", graph.add("GlobalAveragePool", "mean", "heatmap"))
+    graph.add("Sigmoid", "probability", flat)
+    found = settled(graph.model([networks.PROBABILITY, networks.HEATMAP]), tmp_path, -450, -400)
+    assert {name for name, why in found.fp32.items() if "beyond 65504" in why} == {"large", "small"}
+    assert not found.outcome.failed
+    assert not found.outcome.beyond
+
+
+def test_convolutions_that_fp16_cannot_hold_stay_and_are_told(tmp_path: Path) -> None:
+    found = settled(networks.network(gain=1e5), tmp_path, -400, -100)
+    assert found.share < MOST_IN_FP32
+    assert found.outcome.failed
+    assert "first" in found.outcome.beyond
+
+
+def test_parity_is_bought_where_it_costs_least(tmp_path: Path) -> None:
+    """The scale of HU lies half way between two numbers of FP16, and the probability shows it."""
+    source = networks.source(networks.network(slope=1000, scale=(1 + 2**-11) / 2**11), tmp_path)
+    engine = OnnxRuntimeEngine(source.file)
+    hu = networks.at_the_point(engine)[1] + np.float32(0.5)
+    near = [Volume("near the point", True, engine.infer(hu), partial(np.copy, hu))]
+    head_alone = judge(source.graph, source.spec, head(source.graph), near, silent)
+    assert head_alone.failed
+    found = settle(source.graph, source.spec, near, False, silent)
+    bought = [name for name, why in found.fp32.items() if why == "parity demands it"]
+    assert set(bought) <= {"clipped", "shifted", "scaled"}
+    assert bought
+    assert not found.outcome.failed
+
+
+def test_on_turing_nothing_is_chosen(tmp_path: Path) -> None:
+    found = settled(networks.network(), tmp_path, -450, all_half=True)
+    assert found.fp32 == {}
