@@ -45,17 +45,17 @@ def settle(
     fp32 = never_half(model)
     if not all_half:
         fp32 |= dict.fromkeys(head(model), "head and heatmap")
-        # What the model itself holds tells which operators cannot be FP16, without a try for each.
-        every = frozenset(key(node) for node in model.graph.node)
-        own = judge(model, spec, every, volumes, progress)
-        affordable = out_of_range(model, own.largest) | fp32
-        if share_of(model, affordable) <= MOST_IN_FP32:
-            fp32 = affordable
     outcome = judge(model, spec, frozenset(fp32), volumes, progress)
+    if outcome.beyond and not all_half:
+        # Behind what overflows the twin knows nothing more: what the model itself holds tells where to stop.
+        own = judge(model, spec, frozenset(key(node) for node in model.graph.node), volumes, progress)
+        more = out_of_range(model, own.largest) | fp32
+        if share_of(model, more) <= MOST_IN_FP32:
+            fp32, outcome = more, judge(model, spec, frozenset(more), volumes, progress)
     if outcome.failed and not outcome.beyond and not all_half:
-        more = _ends(model, spec, frozenset(fp32), volumes, outcome, progress)
-        if more:
-            fp32 |= dict.fromkeys(more, "parity demands it")
+        ends = _ends(model, spec, frozenset(fp32), volumes, outcome, progress)
+        if ends:
+            fp32 |= dict.fromkeys(ends, "parity demands it")
             outcome = judge(model, spec, frozenset(fp32), volumes, progress)
     return Settled(fp32, share_of(model, fp32), outcome)
 

@@ -60,6 +60,8 @@ class Twin:
         # At no other level is it promised that a pair of casts stays.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Its arena would keep what every size of tensor once took.
+        options.enable_cpu_mem_arena = False
         options.log_severity_level = 4
         content = _measuring(rounding(model, fp32), self.measured).SerializeToString()
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
