@@ -30,6 +30,15 @@ _HEADER_WHEELS: Final[Mapping[Headers, Sequence[str]]] = {
     "cuda13": ("nvidia_cuda_runtime-*.whl", "nvidia_cuda_profiler_api-*.whl"),
 }
 
+_NEEDS: Final = (
+    "pytools-*",
+    "platformdirs-*",
+    "mako-*",
+    "markupsafe-*",
+    "siphash24-*",
+    "typing_extensions-*",
+)
+
 # The file that PyCUDA's setup.py reads from the home folder: no toolkit, no cuRAND.
 _DEFAULTS: Final = """
 CUDA_ROOT, CUDA_ENABLE_CURAND = None, False
@@ -84,19 +93,23 @@ def build(files: Path, out: Path, headers: Headers = "cuda13") -> Path:
 
 def install(wheel: Path, files: Path) -> None:
     """Install PyCUDA's wheel, with what it needs from `files`."""
-    needs = [file for file in _found(files, "*.whl") if not file.name.startswith(("nvidia_", "pycuda-"))]
+    needs = [path for pattern in _NEEDS for path in _found(files, pattern)]
     _pip("install", "--no-index", "--no-deps", "--force-reinstall", wheel, *needs)
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(description="Build PyCUDA and install it into this Python.")
+    parser.add_argument("--files", type=Path, help="a folder that has what is else downloaded")
+    parser.add_argument("--headers", choices=_HEADER_WHEELS, default="cuda13", help="of which CUDA")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
         try:
             _need_compiler()
             sys.stderr.write("Building PyCUDA (once, about two minutes)\n")
-            download(folder)
-            install(build(folder, folder), folder)
+            files = given.files or Path(name)
+            if not given.files:
+                download(files)
+            install(build(files, Path(name), given.headers), files)
         except CannotBuildError as error:
             sys.exit(str(error))
 

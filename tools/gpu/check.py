@@ -1,0 +1,277 @@
+"""`make gpu-check`: everything that only a machine with a GPU can show, in ten minutes and one report.
+
+Runs with the Python of a bare machine and no network: it imports the standard library alone, and makes a
+virtual environment of what `make gpu-wheels` prepared. What cannot be done is said, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree
+
+from tools.gpu import lots
+from tools.gpu.machine import Machine, look
+from tools.gpu.report import Part, write
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+REPORTS: Final = ROOT / "docs" / "gpu-reports"
+EDGE: Final = ROOT / "engines" / "models" / "csac-net-edge.onnx"
+FULL: Final = "csac-net-full.onnx"
+MINUTES: Final = 10.0
+RESERVE_S: Final = 15.0
+"""Kept for the report, and for what ends later than it was told to."""
+
+LEAST_S: Final = 30.0
+"""What has less time than this is not begun."""
+
+REAL_DRIVER: Final = "SCANLIGHT_REAL_DRIVER"
+"""Set for the tests that are to use the driver of the machine."""
+
+CONTRACT: Final = "tests/gpu/test_gpu_runner.py"
+FUNCTIONS: Final = "tests/gpu/test_machine_driver.py"
+CUDA_13: Final = 13000
+LARGEST_DELTA: Final = 0.01
+LOWEST_CORRELATION: Final = 0.99
+GROWTH_MIB: Final = 16.0
+
+Found = tuple[str, dict[str, Any]]
+"""What a part tells, and what it measured."""
+
+
+class _NotDoneError(Exception):
+    """Why a part could not be done."""
+
+
+class _FailedError(Exception):
+    """What went wrong in a part."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The machine, the files that were brought, the Python with them, and when the time is over."""
+
+    machine: Machine
+    files: Path
+    python: Path
+    ends: float
+
+    def left(self) -> float:
+        return self.ends - time.monotonic()
+
+    def run(self, *words: str | Path, more: Mapping[str, str] | None = None) -> str:
+        """What a module of that Python prints. Raises _FailedError, or _NotDoneError when time is over."""
+        try:
+            done = subprocess.run(
+                [str(self.python), "-m", *map(str, words)],
+                cwd=ROOT,
+                env={**os.environ, **(more or {})},
+                capture_output=True,
+                text=True,
+                timeout=max(1.0, self.left()),
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise _NotDoneError("it was ended, since its time was over") from None
+        if done.returncode:
+            sys.stderr.write(done.stderr)
+            raise _FailedError(_last_line(done.stderr) or _last_line(done.stdout))
+        return done.stdout
+
+
+def check(place: _Place, wheels: Path | None) -> Iterator[Part]:
+    """One part after the other."""
+    yield _part("GPU", place, lambda: _gpu(place.machine))
+    made = _part("virtual environment", place, lambda: _make_environment(place, wheels))
+    yield made
+    if made.verdict != "passed":
+        return
+    pycuda = _part("PyCUDA", place, lambda: _build_pycuda(place))
+    yield pycuda
+    if pycuda.verdict == "passed":
+        yield _part("functions of the driver", place, lambda: _functions(place))
+        yield _part("contract of the runner", place, lambda: _contract(place))
+        yield _part("TensorRT, edge", place, lambda: _tensorrt(place, EDGE, 0.45))
+        yield _part("TensorRT, full", place, lambda: _tensorrt(place, place.files / FULL, 0.9))
+
+
+def _part(name: str, place: _Place, work: Callable[[], Found]) -> Part:
+    sys.stderr.write(f"{name}: ")
+    sys.stderr.flush()
+    began = time.monotonic()
+
+    def ended(verdict: Any, told: str, measured: dict[str, Any] | None = None) -> Part:  # noqa: ANN401
+        sys.stderr.write(f"{verdict}, {told}\n")
+        return Part(name, verdict, told, time.monotonic() - began, measured or {})
+
+    if place.left() < LEAST_S:
+        return ended("not done", "there was no time left")
+    try:
+        told, measured = work()
+    except _NotDoneError as why:
+        return ended("not done", str(why))
+    except _FailedError as why:
+        return ended("failed", str(why))
+    problem = _problem(measured)
+    return ended("failed" if problem else "passed", problem or told, measured)
+
+
+def _gpu(machine: Machine) -> Found:
+    if not machine.gpu:
+        raise _NotDoneError(f"{machine.why_no_gpu}: what follows is done as far as it goes without")
+    cuda = f"{machine.cuda // 1000}.{machine.cuda % 1000 // 10}"
+    return f"{machine.gpu}, {machine.gpu_memory}, driver {machine.driver} for CUDA {cuda}", {}
+
+
+def _make_environment(place: _Place, wheels: Path | None) -> Found:
+    if wheels is None:
+        raise _NotDoneError("no folder was named: prepare one with make gpu-wheels, and name it with WHEELS=")
+    try:
+        about = lots.unpack(wheels, place.files)
+    except lots.LotError as problem:
+        raise _FailedError(str(problem)) from None
+    mine = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if about["python"] != mine:
+        raise _FailedError(
+            f"the folder is for Python {about['python']} and this is {mine}: start make gpu-check with"
+            f" PYTHON=python{about['python']}, or prepare another folder"
+        )
+    try:
+        venv.create(place.python.parents[1], system_site_packages=bool(about["left_out"]), with_pip=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise _FailedError(f"no virtual environment can be made: apt-get install python{mine}-venv") from None
+    pip = ("pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps")
+    installed = sorted(place.files.glob("*.whl"))
+    place.run(*pip, *(one for one in installed if not one.name.startswith("nvidia_cuda_")))
+    sources = [one for one in sorted(place.files.glob("*.tar.gz")) if not one.name.startswith("pycuda-")]
+    if sources:
+        place.run(*pip, "--no-build-isolation", *sources)
+    had = f", and what was here of {', '.join(about['left_out'])}" if about["left_out"] else ""
+    return f"{len(installed)} wheels for Python {mine}{had}", {}
+
+
+def _build_pycuda(place: _Place) -> Found:
+    # Without a driver either will do.
+    headers = "cuda12" if 0 < place.machine.cuda < CUDA_13 else "cuda13"
+    place.run("tools.gpu.pycuda", "--files", place.files, "--headers", headers)
+    return f"built with the headers of {headers}", {}
+
+
+def _functions(place: _Place) -> Found:
+    if not place.machine.cuda:
+        raise _NotDoneError("there is no driver to look at")
+    _pytest(place, FUNCTIONS, {REAL_DRIVER: "1"})
+    return "the driver has every function that PyCUDA links to", {}
+
+
+def _contract(place: _Place) -> Found:
+    if place.machine.gpu:
+        return f"{_pytest(place, CONTRACT, {REAL_DRIVER: '1'})}, with the machine's driver", {}
+    return f"{_pytest(place, CONTRACT, {})}, with the tests' own driver on the memory of the host", {}
+
+
+def _pytest(place: _Place, file: str, more: Mapping[str, str]) -> str:
+    """How many tests passed; raises _FailedError with the first that did not."""
+    results = place.files / "results.xml"
+    try:
+        place.run("pytest", "-p", "no:cacheprovider", f"--junitxml={results}", file, more=more)
+    except _FailedError:
+        if not results.exists():
+            raise
+        failed = [one.get("name") for one in _tests(results) if one.find("failure") is not None]
+        broken = [one.get("name") for one in _tests(results) if one.find("error") is not None]
+        raise _FailedError(
+            f"{len(failed) + len(broken)} tests failed, {(failed + broken)[0]} first"
+        ) from None
+    skipped = sum(one.find("skipped") is not None for one in _tests(results))
+    passed = len(_tests(results)) - skipped
+    if not passed:
+        raise _FailedError(f"all {skipped} tests were skipped")
+    return f"{passed} tests passed, {skipped} skipped"
+
+
+def _tests(results: Path) -> list[ElementTree.Element]:
+    # Written by our own tests a moment ago.
+    return list(ElementTree.parse(results).iter("testcase"))  # noqa: S314
+
+
+def _tensorrt(place: _Place, model: Path, share: float) -> Found:
+    if not place.machine.gpu:
+        raise _NotDoneError("there is no GPU")
+    if not model.exists():
+        raise _NotDoneError(f"{model.name} is not among the files: PyTorch makes it where they are prepared")
+    seconds = place.left() * share
+    try:
+        measured = json.loads(_last_line(place.run("tools.gpu.measure", model, str(int(seconds)))))
+    except _FailedError as why:
+        if "is not installed" in str(why):
+            raise _NotDoneError(str(why)) from None
+        raise
+    speed = measured["speed"]
+    return f"median {speed['p50_ms']:.2f} ms, 99 % {speed['p99_ms']:.2f} ms", measured
+
+
+def _problem(measured: Mapping[str, Any]) -> str:
+    """What is beyond a limit, "" for nothing."""
+    if not measured:
+        return ""
+    speed, cpu = measured["speed"], measured["against_cpu"]
+    problems = []
+    if not cpu["largest_delta"] <= LARGEST_DELTA:
+        problems.append(f"the probability differs by {cpu['largest_delta']:.4f} from the CPU's")
+    if cpu["flags_changed"]:
+        problems.append(f"{cpu['flags_changed']} flags differ from the CPU's")
+    if cpu["lowest_correlation"] is not None and not cpu["lowest_correlation"] >= LOWEST_CORRELATION:
+        problems.append(f"heatmaps correlate by {cpu['lowest_correlation']:.3f} alone")
+    growth = speed["memory_last_mib"] - speed["memory_first_mib"]
+    if growth > GROWTH_MIB:
+        problems.append(f"memory grew by {growth:.0f} MiB over {speed['volumes']} volumes")
+    return "; ".join(problems)
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2]
+
+
+def _revision() -> str:
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Check this machine's GPU, and write a report.")
+    parser.add_argument("wheels", type=Path, nargs="?", help="the folder that make gpu-wheels prepared")
+    parser.add_argument("--out", type=Path, default=REPORTS, help="the folder for the report")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="the time for everything")
+    given = parser.parse_args()
+    began = time.monotonic()
+    machine = look()
+    with tempfile.TemporaryDirectory() as name:
+        files = Path(name) / "files"
+        files.mkdir()
+        place = _Place(
+            machine, files, Path(name) / "venv" / "bin" / "python", began + given.minutes * 60 - RESERVE_S
+        )
+        parts = list(check(place, given.wheels))
+    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    page = write(given.out, day, _revision(), machine, parts)
+    sys.stderr.write(f"{page}\n")
+    if any(one.verdict == "failed" for one in parts):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

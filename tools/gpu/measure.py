@@ -1,0 +1,189 @@
+"""One model on the GPU of this machine: `python -m tools.gpu.measure MODEL SECONDS` prints one JSON object.
+
+An ONNX model is built into a plan first, with head and heatmap in FP32; a bundle is run as it is. Latency
+comes first, while the machine does nothing else; then the CPU reads phantoms in FP32 beside it, as many as
+there is time for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from appliance.gpu import Gpus
+from engines.bundle import Bundle, BundleError, ModelFile, ParityInfo, PlanInfo, load_model
+from engines.nvidia import NvidiaError, gpu, load_cuda
+from engines.onnxruntime import OnnxRuntimeEngine
+from engines.protocol import Engine, EngineError, Float32
+from engines.tensorrt import TensorRTEngine
+from tools.build_engine.plan import PlanError, Target, build, check_target
+from tools.build_engine.precision import head, mixed, never_half
+from tools.build_engine.source import read_source
+from tools.doctor.parity import agreement, phantom
+from tools.problem import WrongInput
+
+VOLUMES: Final = 2000
+PHANTOMS: Final = 100
+SPEED_SHARE: Final = 0.4
+"""Of the time, for latency; the rest is for the phantoms."""
+
+WARM_UP: Final = 10
+LOOK_EVERY: Final = 20
+MIB: Final = 2**20
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Milliseconds of a volume by percentile, and the median of each step; MiB of process and GPU, the median
+    of the first and of the last tenth."""
+
+    volumes: int
+    volumes_per_s: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    slowest_ms: float
+    steps_ms: dict[str, float]
+    memory_first_mib: float
+    memory_last_mib: float
+
+
+def built(path: Path) -> tuple[ModelFile, float]:
+    """The model with a plan for this machine's GPU, and seconds that it took; in memory alone.
+
+    Raises BundleError, WrongInput, PlanError or NvidiaError.
+    """
+    began = time.monotonic()
+    model = load_model(path)
+    if model.bundle is not None:
+        return model, 0.0
+    source, target = read_source(path), _target()
+    fp16 = mixed(source.graph, head(source.graph) | never_half(source.graph).keys())
+    plan = build(fp16, target, lambda *_: None)
+    info = PlanInfo(
+        file="engine.plan",
+        onnx="model.fp16.onnx",
+        known_answers="known-answers.json",
+        flavour=target.flavour,
+        tensorrt=plan.tensorrt,
+        compute_capabilities=plan.compute_capabilities,
+        device=plan.device,
+        options=plan.options,
+        # Nothing was measured before: that is what this is for.
+        parity=ParityInfo(volumes=1, near=0, largest_delta=0, lowest_correlation=None, trained=False),
+    )
+    digest = hashlib.sha256(plan.content).hexdigest()
+    bundle = Bundle(path.parent, digest, info, plan.content, b"")
+    return replace(source.file, bundle=bundle), time.monotonic() - began
+
+
+def speed(engine: Engine, volumes: int, until: float) -> Speed:
+    """Read so many volumes one after the other, or fewer when the monotonic clock says `until`."""
+    hu = np.random.default_rng(1).normal(-600, 300, engine.spec.grid.size).astype(np.float32)
+    for _ in range(WARM_UP):
+        engine.infer(hu)
+    taken, memory = [], []
+    steps: dict[str, list[float]] = {}
+    gpus = Gpus()
+    began = time.monotonic()
+    for number in range(volumes):
+        started = time.perf_counter()
+        score = engine.infer(hu)
+        taken.append((time.perf_counter() - started) * 1000)
+        for name, ms in score.timings_ms.items():
+            steps.setdefault(name, []).append(ms)
+        if number % LOOK_EVERY == 0:
+            memory.append(_memory_mib(gpus))
+        if time.monotonic() > until:
+            break
+    p50, p95, p99 = np.percentile(taken, (50, 95, 99))
+    tenth = max(1, len(memory) // 10)
+    return Speed(
+        len(taken),
+        len(taken) / (time.monotonic() - began),
+        float(p50),
+        float(p95),
+        float(p99),
+        max(taken),
+        {name: float(np.median(ms)) for name, ms in steps.items()},
+        float(np.median(memory[:tenth])),
+        float(np.median(memory[-tenth:])),
+    )
+
+
+def main() -> None:
+    try:
+        found = measure(Path(sys.argv[1]), float(sys.argv[2]))
+    except (BundleError, EngineError, PlanError, WrongInput) as error:
+        sys.exit(str(error))
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+def measure(path: Path, seconds: float) -> dict[str, object]:
+    """Raises what `built` does, and EngineError."""
+    began = time.monotonic()
+    model, build_s = built(path)
+    assert model.bundle is not None
+    engine = TensorRTEngine(model)
+    found: dict[str, object] = {
+        "model": model.spec.name,
+        "grid": model.spec.grid.size,
+        "identity": asdict(engine.identity),
+        "build_s": build_s,
+        "plan_mb": len(model.bundle.plan) / 1e6,
+        "opened_after_s": time.monotonic() - began,
+        "speed": asdict(speed(engine, VOLUMES, time.monotonic() + seconds * SPEED_SHARE)),
+    }
+    reference = OnnxRuntimeEngine(model)
+    found["against_cpu"] = asdict(
+        agreement(engine, reference, _phantoms(model, began + seconds), model.spec.operating_point)
+    )
+    engine.close()
+    return found
+
+
+def _phantoms(model: ModelFile, until: float) -> Iterator[Float32]:
+    """Made by all processors, since one takes seconds."""
+    # A process that was forked cannot use the GPU, and one with an open GPU must not be.
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), spawned) as pool:
+        made = pool.map(partial(phantom, model.spec), range(PHANTOMS))
+        yield from (hu for hu in takewhile(lambda _: time.monotonic() < until, made) if hu is not None)
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _target() -> Target:
+    """The TensorRT that is here and builds for this GPU. Raises NvidiaError or PlanError when none is."""
+    capability = gpu(load_cuda()).compute_capability
+    problems: list[Exception] = []
+    for target in (Target("rtx", (capability,)), Target("enterprise")):
+        try:
+            check_target(target)
+        except (NvidiaError, PlanError) as error:
+            problems.append(error)
+        else:
+            return target
+    raise PlanError(" ".join(map(str, problems)))
+
+
+def _memory_mib(gpus: Gpus) -> float:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    on_gpus = sum(one.memory_bytes or 0.0 for one in gpus.look())
+    return (pages * os.sysconf("SC_PAGE_SIZE") + on_gpus) / MIB
+
+
+if __name__ == "__main__":
+    main()
