@@ -7,6 +7,7 @@ usage() {
     cat <<'END'
 install.sh install WHEEL   install Scanlight from its wheel, or upgrade it; again, it changes nothing
 install.sh configure       after a change of /etc/scanlight.yaml: check it, open the sandbox for it, restart
+install.sh gpu DIR         bring TensorRT and PyCUDA from the wheels in DIR, for this version and later ones
 install.sh rollback        run the version before again, with the journal that it can read
 install.sh uninstall       remove everything but the configuration, the state folder and the user
 
@@ -17,7 +18,7 @@ END
 }
 
 main() {
-    root='' wheelhouse='' python=python3 command='' wheel=''
+    root='' wheelhouse='' python=python3 command='' named=''
     while [ $# -gt 0 ]; do
         case $1 in
         --root | --wheelhouse | --python)
@@ -34,8 +35,8 @@ main() {
         *)
             if [ -z "$command" ]; then
                 command=$1
-            elif [ "$command" = install ] && [ -z "$wheel" ]; then
-                wheel=$1
+            elif [ "$command" = install ] || [ "$command" = gpu ] && [ -z "$named" ]; then
+                named=$1
             else
                 fail "$1 is one word too many: see install.sh --help."
             fi
@@ -57,7 +58,8 @@ main() {
     done
 
     case $command in
-    install) install_wheel ;;
+    install) install_wheel "$named" ;;
+    gpu) bring_gpu "$named" ;;
     configure) configure ;;
     rollback) roll_back ;;
     uninstall) uninstall ;;
@@ -82,6 +84,7 @@ live() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 version_of() { readlink "$opt/$1" || true; }
 
 install_wheel() {
+    wheel=$1
     [ -f "$wheel" ] || fail "There is no wheel ${wheel:-named}: name the file scanlight-VERSION-py3-none-any.whl."
     version=$(basename "$wheel")
     version=${version#scanlight-}
@@ -101,7 +104,7 @@ install_wheel() {
     for other in "$opt"/*/; do
         other=$(basename "$other")
         case $other in
-        current | previous | "$version" | "$(version_of previous)") ;;
+        current | previous | gpu | "$version" | "$(version_of previous)") ;;
         *) rm -rf "${opt:?}/$other" ;;
         esac
     done
@@ -141,6 +144,7 @@ fill_environment() {
         pip_install --require-hashes --requirement "$environment/wheel/scanlight-$version.data/data/share/scanlight/requirements-run.lock" &&
         rm -r "$environment/wheel" &&
         pip_install --no-deps "$wheel" &&
+        { [ ! -d "$opt/gpu" ] || install_gpu "$environment" "$opt/gpu"; } &&
         "$environment/bin/scanlight" --version >/dev/null
 }
 
@@ -150,6 +154,31 @@ pip_install() {
     fi
     "$environment/bin/python" -I -m pip install --quiet --disable-pip-version-check "$@"
 }
+
+# They are kept, since each version has an environment of its own.
+bring_gpu() {
+    version=$(version_of current)
+    [ -n "$version" ] || fail "Scanlight is not installed here: run install.sh install WHEEL first."
+    [ -n "$1" ] || fail "Name the folder with the wheels of TensorRT and PyCUDA: see install.sh --help."
+    set -- "$(folder "$1")"
+    [ -n "$(find "$1" -name 'pycuda-*.whl')" ] || fail "$1 holds no wheel of PyCUDA: docs/installing.md tells how the folder is made."
+    rm -rf "$opt/gpu.new"
+    mkdir "$opt/gpu.new"
+    cp "$1"/*.whl "$opt/gpu.new"
+    stop
+    if ! install_gpu "$opt/$version" "$opt/gpu.new"; then
+        rm -rf "$opt/gpu.new"
+        [ ! -f "$config" ] || start_with start
+        fail "The wheels in $1 cannot be installed, for the reason above: they must be for the Python of $opt/$version."
+    fi
+    rm -rf "$opt/gpu"
+    mv -T "$opt/gpu.new" "$opt/gpu"
+    if [ -f "$config" ]; then
+        start_with start
+    fi
+}
+
+install_gpu() { "$1/bin/python" -I -m pip install --quiet --disable-pip-version-check --no-index --no-deps "$2"/*.whl; }
 
 # Stops the one that runs only once this one is known to start. One that cannot read the journal of a newer one
 # gets the journal from before its upgrade.

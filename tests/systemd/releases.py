@@ -55,18 +55,24 @@ def change(file: Path, pattern: str, replacement: str) -> None:
     file.write_text(text)
 
 
-def dependencies(wheelhouse: Path) -> str:
-    """A wheel that lends the dependencies of this environment, and the lock that names it with its hash."""
-    wheel = wheelhouse / "lent_dependencies-1-py3-none-any.whl"
-    info = "lent_dependencies-1.dist-info"
-    files = {
-        "lent_dependencies.pth": f"{sysconfig.get_path('purelib')}\n{LENT}\n",
-        f"{info}/METADATA": "Metadata-Version: 2.1\nName: lent-dependencies\nVersion: 1\n",
+def write_wheel(folder: Path, name: str, files: dict[str, str]) -> Path:
+    """Version 1 of a distribution with these files, by their paths."""
+    wheel = folder / f"{name}-1-py3-none-any.whl"
+    info = f"{name}-1.dist-info"
+    files = files | {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in (*files, f"{info}/RECORD"))
+    files[f"{info}/RECORD"] = "".join(f"{one},,\n" for one in (*files, f"{info}/RECORD"))
     with zipfile.ZipFile(wheel, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
+        for path, text in files.items():
+            archive.writestr(path, text)
+    return wheel
+
+
+def dependencies(wheelhouse: Path) -> str:
+    """A wheel that lends the dependencies of this environment, and the lock that names it with its hash."""
+    lent = {"lent_dependencies.pth": f"{sysconfig.get_path('purelib')}\n{LENT}\n"}
+    wheel = write_wheel(wheelhouse, "lent_dependencies", lent)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     return f"lent-dependencies==1 --hash=sha256:{digest}\n"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from releases import ROOT, Release
+from releases import ROOT, Release, write_wheel
 
 from appliance.journal import MIGRATIONS, Journal
 
@@ -304,6 +304,36 @@ def test_dependencies_that_cannot_be_had_leave_nothing_behind(
     assert told.endswith("name the dependencies' wheels with --wheelhouse DIR.\n")
 
 
+def test_wheels_for_the_gpu_are_brought_and_come_with_the_next_version(
+    site: Site, this: Release, newer: Release, tmp_path: Path
+) -> None:
+    site.configure()
+    site.install(this)
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    assert "holds no wheel of PyCUDA" in site.refuse("gpu", wheels)
+    write_wheel(wheels, "pycuda", {"pycuda/__init__.py": ""})
+    write_wheel(wheels, "tensorrt_rtx", {"tensorrt_rtx/__init__.py": ""})
+    site.run("gpu", wheels)
+
+    def brought() -> bool:
+        python = site.root / "opt/scanlight/current/bin/python"
+        script = "import pycuda, tensorrt_rtx as t, sys; sys.exit(sys.prefix not in t.__file__)"
+        return subprocess.run([python, "-I", "-c", script], timeout=60, check=False).returncode == 0
+
+    assert brought()
+    shutil.rmtree(wheels)
+    site.run("install", newer.wheel, "--wheelhouse", newer.wheelhouse)
+    assert site.link("current") == newer.version
+    assert brought()
+    (site.root / "not wheels").mkdir()
+    (site.root / "not wheels/pycuda-1-cp27-none-any.whl").write_bytes(b"")
+    done = installer("gpu", site.root / "not wheels", "--root", site.root)
+    assert done.returncode == 1
+    assert "must be for the Python of" in done.stderr
+    assert brought()
+
+
 def test_a_machine_without_systemd_is_told_so(tmp_path: Path) -> None:
     command = [shutil.which("sh") or "", INSTALL, "uninstall", "--root", tmp_path]
     done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
@@ -319,6 +349,8 @@ def test_a_machine_without_systemd_is_told_so(tmp_path: Path) -> None:
         (["install", str(INSTALL)], "is no wheel of Scanlight"),
         (["install", "a.whl", "b.whl"], "b.whl is one word too many"),
         (["explode"], "There is no command explode"),
+        (["gpu"], "Scanlight is not installed here"),
+        (["gpu", "a", "b"], "b is one word too many"),
         (["install", "--quick"], "There is no option --quick"),
         (["install", "--wheelhouse"], "--wheelhouse needs a value"),
         (["install", "--wheelhouse", "missing"], "There is no folder missing"),
