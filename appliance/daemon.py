@@ -325,14 +325,14 @@ class Daemon:
         """Whoever signed an acceptance test meanwhile goes into the audit log."""
         self._acceptance.look()
         accepted = self._acceptance.accepted
-        if (
-            accepted is not None
-            and self._journal.meta("acceptance") != accepted.report_sha256 + accepted.signed_at
-        ):
+        if accepted is None:
+            return
+        signature = f"{accepted.report_sha256} {accepted.signed_at}"
+        if self._journal.meta("acceptance") != signature:
             self._journal.note_audit(
-                "accepted", names=accepted.signed_by, report=accepted.report_sha256, at=accepted.signed_at
+                "accepted", names=accepted.signed_by, report=accepted.report_sha256, signed=accepted.signed_at
             )
-            self._journal.set_meta("acceptance", accepted.report_sha256 + accepted.signed_at)
+            self._journal.set_meta("acceptance", signature)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
