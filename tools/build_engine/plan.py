@@ -17,8 +17,9 @@ import onnx
 
 from appliance import durable
 from engines.bundle import Flavour
-from engines.nvidia import TensorRTLog, gpu, load_cuda, load_tensorrt
+from engines.nvidia import Gpu, NvidiaError, TensorRTLog, gpu, load_cuda, load_tensorrt
 from tools.build_engine.tensor_types import mistyped
+from tools.problem import WrongInput
 
 TURING: Final = "7.5"
 """Its tensor cores know no FP32: TensorRT-RTX refuses FP32 convolutions and matrix products for it."""
@@ -81,14 +82,31 @@ class _Way(Protocol):
 
 
 def check_target(target: Target) -> None:
-    """Raises PlanError or NvidiaError where nothing can be built for it on this machine."""
+    """Raises WrongInput or NvidiaError where nothing can be built for it on this machine."""
+    if target.flavour == "enterprise":
+        if target.compute_capabilities:
+            raise WrongInput(
+                "--compute-capability is for --flavour rtx: a plan of --flavour enterprise is for the GPU"
+                " that it is built on, so leave it out."
+            )
+        try:
+            load_cuda()
+        except NvidiaError as error:
+            raise NvidiaError(
+                f"--flavour enterprise builds on the GPU that the plan is for, and there is none: {error}"
+            ) from None
+    elif target.version_compatible or target.hardware_compatible:
+        raise WrongInput(
+            "--version-compatible and --hardware-compatible are for --flavour enterprise: leave them out, or"
+            " name further GPUs with --compute-capability."
+        )
     _way(load_tensorrt(target.flavour), target)
 
 
 def build(model: onnx.ModelProto, target: Target, steps: Steps) -> Plan:
     """Build the plan of a mixed-precision model, with the types that the model's tensors have.
 
-    Raises PlanError or NvidiaError. `steps` hears what TensorRT does, how far it is, and of how much.
+    Raises PlanError, and what `check_target` raises. `steps` hears how far TensorRT is, and of how much.
     """
     trt = load_tensorrt(target.flavour)
     way = _way(trt, target)
@@ -117,7 +135,7 @@ def build(model: onnx.ModelProto, target: Target, steps: Steps) -> Plan:
 
 
 def _way(trt: ModuleType, target: Target) -> _Way:
-    return _AheadOfTime(trt, target) if target.flavour == "rtx" else _OnTheGpu(trt, target)
+    return _AheadOfTime(trt, target) if target.flavour == "rtx" else _OnTheGpu.of_this_machine(trt, target)
 
 
 class _AheadOfTime:
@@ -130,8 +148,8 @@ class _AheadOfTime:
         offered = _offered(trt)
         for one in target.compute_capabilities:
             if one not in offered:
-                raise PlanError(
-                    f"Compute capability {one} is not one of {', '.join(offered)}, which TensorRT-RTX"
+                raise WrongInput(
+                    f"--compute-capability {one} is not one of {', '.join(offered)}, which TensorRT-RTX"
                     f" {trt.__version__} builds for: name one of them, or build with --flavour enterprise on"
                     " the GPU itself."
                 )
@@ -155,20 +173,18 @@ def _offered(trt: ModuleType) -> dict[str, Any]:
 
 
 class _OnTheGpu:
-    """TensorRT: for the first GPU of this machine, whose free memory is the workspace."""
+    """TensorRT: for one GPU of this machine, whose free memory is the workspace."""
 
-    def __init__(self, trt: ModuleType, target: Target) -> None:
-        if target.compute_capabilities:
-            raise PlanError(
-                "--compute-capability is for --flavour rtx: a plan of --flavour enterprise is for the GPU"
-                " that it is built on, so leave it out."
-            )
+    def __init__(self, trt: ModuleType, target: Target, found: Gpu, free_bytes: int) -> None:
         self._trt, self._target = trt, target
-        cuda = load_cuda()
-        found = gpu(cuda)
         self.device: str | None = found.name
         self.compute_capabilities: tuple[str, ...] = (found.compute_capability,)
-        self._workspace = int(_free_memory(cuda) * _WORKSPACE_SHARE)
+        self._workspace = int(free_bytes * _WORKSPACE_SHARE)
+
+    @classmethod
+    def of_this_machine(cls, trt: ModuleType, target: Target) -> _OnTheGpu:
+        cuda = load_cuda()
+        return cls(trt, target, gpu(cuda), _free_memory(cuda))
 
     def configure(self, config: Any) -> dict[str, str | int | bool]:  # noqa: ANN401
         trt, target = self._trt, self._target

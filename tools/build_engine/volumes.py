@@ -39,7 +39,9 @@ NEAR_BAND: Final = (0.02, 0.2)
 _CHESTS: Final = 20
 _SPARE: Final = 2
 _HALVINGS: Final = 20
+_UNSATURATED: Final = 0.9
 _PATIENCE: Final = 12
+_SHARES: Final = (0.25, 0.5, 0.75)
 _MATRIX: Final = 128
 _METAL_HU: Final = 30000.0
 
@@ -78,9 +80,10 @@ def gather(engine: Engine, chests: Sequence[Chest], near: bool, progress: Progre
     found += plain
     found += [_made(engine, *one) for one in _told(_no_chests(chests), progress, "what no chest is")]
     for number in range(max(0, FEWEST - len(found))):
-        first, second = (plain[(number * step + 1) % len(plain)] for step in (1, 3))
-        share = (0.25, 0.5, 0.75)[number % 3]
-        found.append(_made(engine, *_blend(first, second, share)))
+        pair, share = divmod(number, len(_SHARES))
+        distance, first = divmod(pair, len(plain))
+        second = plain[(first + distance + 1) % len(plain)]
+        found.append(_made(engine, *_blend(plain[first], second, _SHARES[share])))
         progress("blends of chests", number + 1, FEWEST)
     return found
 
@@ -158,20 +161,30 @@ def _near(
 
 def _bisected(engine: Engine, flags: Volume, other: Volume, above: bool) -> Volume | None:
     """A blend near the operating point, on the wanted side of it where the probability gets there."""
-    point, (least, most) = engine.spec.operating_point, NEAR_BAND
+    bands = _bands(engine.spec.operating_point)
+    wanted = bands[above] if bands[above][0] <= bands[above][1] else bands[not above]
     low, high = 0.0, 1.0
     fallback = None
     for _ in range(_HALVINGS):
         name, hu = _blend(flags, other, share := (low + high) / 2)
         made = _made(engine, name, hu, near=True)
-        beyond = made.reference.probability - point
-        if least <= abs(beyond) <= most:
+        probability = made.reference.probability
+        if wanted[0] <= probability <= wanted[1]:
+            return made
+        if any(least <= probability <= most for least, most in bands):
             fallback = made
-            if (beyond > 0) == above:
-                return made
-        too_much = beyond > most if above else beyond > -least
-        low, high = (low, share) if too_much else (share, high)
+        low, high = (low, share) if probability > wanted[1] else (share, high)
     return fallback
+
+
+def _bands(point: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The probabilities that are near the operating point, below and above it. At 0 and 1 a probability shows
+    no rounding, however near they are."""
+    least, most = NEAR_BAND
+    return (
+        (point - min(most, _UNSATURATED * point), point - least),
+        (point + least, point + min(most, _UNSATURATED * (1 - point))),
+    )
 
 
 def _blend(first: Volume, second: Volume, share: float) -> tuple[str, Callable[[], Float32]]:

@@ -1,0 +1,166 @@
+"""Plans of the real TensorRT-RTX: of the types that were judged, for the GPUs that were named.
+
+What needs a GPU, the enterprise flavour's build, is not run here; its settings are set on the same bindings.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import built_networks as networks
+import onnx
+import pytest
+from test_build_parity import silent
+
+trt = pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: make rtx")
+
+from engines.bundle import default_model  # noqa: E402
+from engines.nvidia import Gpu, NvidiaError, TensorRTLog  # noqa: E402
+from tools.build_engine.graph import key  # noqa: E402
+from tools.build_engine.plan import (  # noqa: E402
+    PREFERRED,
+    Plan,
+    PlanError,
+    Target,
+    _not_built,
+    _OnTheGpu,
+    build,
+    check_target,
+)
+from tools.build_engine.precision import head, mixed, never_half  # noqa: E402
+from tools.build_engine.source import read_source  # noqa: E402
+from tools.build_engine.tensor_types import mistyped  # noqa: E402
+from tools.problem import WrongInput  # noqa: E402
+
+
+def small(folder: Path) -> onnx.ModelProto:
+    graph = networks.source(networks.network(), folder).graph
+    return mixed(graph, head(graph))
+
+
+def planned(model: onnx.ModelProto, *capabilities: str) -> Plan:
+    return build(model, Target("rtx", capabilities), silent)
+
+
+def test_a_plan_for_every_preferred_gpu(tmp_path: Path) -> None:
+    plan = planned(small(tmp_path))
+    assert plan.content.startswith(b"vtrt")
+    assert plan.compute_capabilities == PREFERRED
+    assert plan.device is None
+    assert plan.tensorrt == trt.__version__
+    assert planned(small(tmp_path)).content == plan.content
+
+
+def test_a_plan_for_one_gpu_is_another_one(tmp_path: Path) -> None:
+    one = planned(small(tmp_path), "8.6")
+    assert one.compute_capabilities == ("8.6",)
+    assert one.content != planned(small(tmp_path), "8.9").content
+
+
+def test_the_demonstration_model() -> None:
+    graph = read_source(default_model()).graph
+    plan = planned(mixed(graph, head(graph)))
+    assert plan.compute_capabilities == PREFERRED
+    assert len(plan.content) > 2_000_000
+
+
+def everything(graph: onnx.ModelProto) -> frozenset[str]:
+    return frozenset(key(node) for node in graph.graph.node)
+
+
+def test_turing_refuses_an_fp32_head_and_takes_all_in_fp16(tmp_path: Path) -> None:
+    graph = networks.source(networks.network(), tmp_path).graph
+    with pytest.raises(PlanError, match=r"Turing GPUs \(7.5\) have no FP32") as caught:
+        planned(mixed(graph, head(graph)), "7.5", "8.6")
+    assert "FP32 GEMM is not supported" in caught.value.detail
+    assert planned(mixed(graph, frozenset(never_half(graph))), "7.5").content.startswith(b"vtrt")
+
+
+def test_a_gpu_that_is_not_offered() -> None:
+    with pytest.raises(WrongInput, match=r"7.0 is not one of 7.5, 8.0, .* name one of them"):
+        check_target(Target("rtx", ("7.0",)))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        Target("enterprise", ("8.6",)),
+        Target("rtx", version_compatible=True),
+        Target("rtx", hardware_compatible=True),
+    ],
+)
+def test_an_option_of_the_other_flavour(target: Target) -> None:
+    with pytest.raises(WrongInput, match="for --flavour"):
+        check_target(target)
+
+
+def test_the_enterprise_flavour_needs_a_gpu() -> None:
+    if Path("/proc/driver/nvidia").exists():
+        pytest.skip("a GPU is here")
+    with pytest.raises(NvidiaError, match="builds on the GPU that the plan is for, and there is none: "):
+        check_target(Target("enterprise"))
+
+
+def test_an_operator_that_tensorrt_does_not_have(tmp_path: Path) -> None:
+    graph = networks.Graph()
+    maps = graph.add("Conv", "maps", "hu", networks.weights(1, 1, 1, 1, 1))
+    square = graph.add("Det", "determinant", maps)
+    graph.add("Sigmoid", "probability", graph.add("ReduceMean", "mean", square, axes=[2], keepdims=0))
+    spec = networks.SPEC.model_copy(update={"heatmap": None})
+    model = networks.source(graph.model([networks.PROBABILITY], spec=spec), tmp_path).graph
+    with pytest.raises(PlanError, match=r"TensorRT cannot take Det \(node_determinant\)") as caught:
+        planned(mixed(model, frozenset(never_half(model))))
+    assert caught.value.detail
+
+
+def test_an_fp32_network_is_not_taken_for_the_fp16_one(tmp_path: Path) -> None:
+    """It parses and builds without a word."""
+    graph = networks.source(networks.network(), tmp_path).graph
+    wanted, given = mixed(graph, head(graph)), mixed(graph, everything(graph))
+    log = TensorRTLog(trt)
+    builder = trt.Builder(log.logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, log.logger)
+    assert parser.parse(given.SerializeToString())
+    assert mistyped(trt, network, given) == ""
+    assert mistyped(trt, network, wanted) == "tensor clipped for FLOAT, not HALF"
+
+
+def test_its_progress_is_heard(tmp_path: Path) -> None:
+    heard = []
+    build(small(tmp_path), Target("rtx"), lambda *told: heard.append(told))
+    assert heard
+    assert all(what == "TensorRT" and 0 < done <= total for what, done, total in heard)
+
+
+def test_the_settings_of_the_enterprise_flavour_are_set(tmp_path: Path) -> None:
+    log = TensorRTLog(trt)
+    config = trt.Builder(log.logger).create_builder_config()
+    target = Target("enterprise", version_compatible=True, hardware_compatible=True)
+    way = _OnTheGpu(trt, target, Gpu("a GPU", "8.6", 8 << 30, "580.65"), 5_000_000_000)
+    options = way.configure(config)
+    assert options == {
+        "workspace_bytes": 4_000_000_000,
+        "version_compatible": True,
+        "hardware_compatible": True,
+    }
+    assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 4_000_000_000
+    assert config.get_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    # TensorRT-RTX has the level and takes no notice of it.
+    assert "setHardwareCompatibilityLevel() is unsupported" in " ".join(line for _, line in log.lines)
+    assert (way.device, way.compute_capabilities) == ("a GPU", ("8.6",))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[virtualMemoryBuffer.cpp::resizePhysical::154] Error Code 2: OutOfMemory (Requested 8589934592 bytes)",
+        "Cuda Runtime (out of memory)",
+        "std::bad_alloc",
+    ],
+)
+def test_out_of_memory_is_told(said: str) -> None:
+    """As TensorRT's logger has it; it does not occur without a GPU."""
+    error = _not_built(said)
+    assert "TensorRT ran out of memory" in str(error)
+    assert error.detail == said
