@@ -1,4 +1,4 @@
-"""Builds PyCUDA and installs it into the Python that runs this: `python -m tools.gpu.pycuda`.
+"""Builds PyCUDA, and installs it into the Python that runs this: `python -m tools.gpu.pycuda`.
 
 No CUDA toolkit and no driver is needed: NVIDIA's headers come as wheels, and an empty libcuda.so.1 is
 enough to link to. Imports the standard library alone, since a bare machine has nothing else. What it installs
@@ -91,16 +91,16 @@ def build(files: Path, out: Path, headers: Headers = "cuda13") -> Path:
     return _found(out, "pycuda-*.whl")[-1]
 
 
-def install(wheel: Path, files: Path) -> None:
-    """Install PyCUDA's wheel, with what it needs from `files`."""
-    needs = [path for pattern in _NEEDS for path in _found(files, pattern)]
-    _pip("install", "--no-index", "--no-deps", "--force-reinstall", wheel, *needs)
+def needs(files: Path) -> list[Path]:
+    """The wheels in `files` that PyCUDA runs with."""
+    return [path for pattern in _NEEDS for path in _found(files, pattern)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build PyCUDA and install it into this Python.")
     parser.add_argument("--files", type=Path, help="a folder that has what is else downloaded")
     parser.add_argument("--headers", choices=_HEADER_WHEELS, default="cuda13", help="of which CUDA")
+    parser.add_argument("--wheels", type=Path, help="put the wheels into this folder, and install nothing")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         try:
@@ -109,7 +109,13 @@ def main() -> None:
             files = given.files or Path(name)
             if not given.files:
                 download(files)
-            install(build(files, Path(name), given.headers), files)
+            wheels = [build(files, Path(name), given.headers), *needs(files)]
+            if given.wheels:
+                given.wheels.mkdir(parents=True, exist_ok=True)
+                for wheel in wheels:
+                    shutil.copy(wheel, given.wheels)
+            else:
+                _pip("install", "--no-index", "--no-deps", "--force-reinstall", *wheels)
         except CannotBuildError as error:
             sys.exit(str(error))
 
