@@ -65,7 +65,11 @@ class Appliance:
 
     def start(self) -> Appliance:
         self.launch()
-        self.wait_until_ready()
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def wait_until_ready(self) -> None:
