@@ -7,7 +7,7 @@ TRAINED := $(VENV)/.training
 PYCUDA := $(VENV)/.pycuda
 RTX    := $(VENV)/.rtx
 
-.PHONY: demo test quick lint training pycuda rtx model lock clean
+.PHONY: demo test quick lint training pycuda rtx gpu-wheels gpu-check model lock clean
 
 demo: $(STAMP)
 	@$(BIN)/scanlight demo $(ARGS)
@@ -55,6 +55,18 @@ rtx: $(RTX)
 $(RTX): requirements-rtx.lock | $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes --requirement requirements-rtx.lock
 	@touch $@
+
+# A folder with all that gpu-check needs on a machine without a network; HAVE names what its Python has already, and
+# LOT_MB=60 splits the folder for a way into the site that takes no larger ones.
+WHEELS ?= gpu-wheels
+PYTHON_VERSION ?= 3.12
+
+gpu-wheels: $(STAMP)
+	@$(BIN)/python -m tools.gpu.wheels $(WHEELS) --python $(PYTHON_VERSION) --have "$(HAVE)" $(if $(LOT_MB),--lot-mb $(LOT_MB))
+
+# On a bare machine with a GPU: what only such a one can show, in ten minutes, as a report in docs/gpu-reports/.
+gpu-check:
+	@$(PYTHON) -m tools.gpu.check $(wildcard $(WHEELS)) $(ARGS)
 
 # The demonstration model from nothing, in about two hours: docs/training.md. The model that ships was made so.
 model: $(TRAINED)

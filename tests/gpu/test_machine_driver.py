@@ -9,7 +9,6 @@ import pytest
 import shim
 from conftest import REAL
 
-
 OF_THE_DOUBLE = {"cuLaunchHostFunc", "cuMemAlloc_v2", "cuMemFree_v2", "cuMemHostAlloc", "cuMemFreeHost"}
 
 

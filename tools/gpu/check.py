@@ -162,6 +162,9 @@ def _make_environment(place: _Place, wheels: Path | None) -> Found:
 
 
 def _build_pycuda(place: _Place) -> Found:
+    if not any(place.files.glob("pycuda-*")):
+        place.run("pip", "show", "--quiet", "pycuda")
+        return "it was here", {}
     # Without a driver either will do.
     headers = "cuda12" if 0 < place.machine.cuda < CUDA_13 else "cuda13"
     place.run("tools.gpu.pycuda", "--files", place.files, "--headers", headers)
@@ -245,9 +248,13 @@ def _last_line(text: str) -> str:
 
 
 def _revision() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    """Of this checkout; a copy of one has none."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 
