@@ -66,7 +66,7 @@ gpu-wheels: $(STAMP)
 
 # On a bare machine with a GPU: what only such a one can show, in ten minutes, as a report in docs/gpu-reports/.
 gpu-check:
-	@$(PYTHON) -m tools.gpu.check $(wildcard $(WHEELS)) $(ARGS)
+	@$(PYTHON) -m tools.gpu.check $(WHEELS) $(ARGS)
 
 # The demonstration model from nothing, in about two hours: docs/training.md. The model that ships was made so.
 model: $(TRAINED)

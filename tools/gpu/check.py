@@ -90,7 +90,7 @@ class _Place:
         return done.stdout
 
 
-def check(place: _Place, wheels: Path | None) -> Iterator[Part]:
+def check(place: _Place, wheels: Path) -> Iterator[Part]:
     """One part after the other."""
     yield _part("GPU", place, lambda: _gpu(place.machine))
     made = _part("virtual environment", place, lambda: _make_environment(place, wheels))
@@ -129,14 +129,16 @@ def _part(name: str, place: _Place, work: Callable[[], Found]) -> Part:
 
 def _gpu(machine: Machine) -> Found:
     if not machine.gpu:
-        raise _NotDoneError(f"{machine.why_no_gpu}: what follows is done as far as it goes without")
+        raise _NotDoneError(f"{machine.why_no_gpu}; what follows is done as far as it goes without one")
     cuda = f"{machine.cuda // 1000}.{machine.cuda % 1000 // 10}"
     return f"{machine.gpu}, {machine.gpu_memory}, driver {machine.driver} for CUDA {cuda}", {}
 
 
-def _make_environment(place: _Place, wheels: Path | None) -> Found:
-    if wheels is None:
-        raise _NotDoneError("no folder was named: prepare one with make gpu-wheels, and name it with WHEELS=")
+def _make_environment(place: _Place, wheels: Path) -> Found:
+    if not wheels.is_dir():
+        raise _NotDoneError(
+            f"there is no folder {wheels}: prepare one with make gpu-wheels, and name it with WHEELS="
+        )
     try:
         about = lots.unpack(wheels, place.files)
     except lots.LotError as problem:
@@ -260,7 +262,7 @@ def _revision() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Check this machine's GPU, and write a report.")
-    parser.add_argument("wheels", type=Path, nargs="?", help="the folder that make gpu-wheels prepared")
+    parser.add_argument("wheels", type=Path, help="the folder that make gpu-wheels prepared")
     parser.add_argument("--out", type=Path, default=REPORTS, help="the folder for the report")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="the time for everything")
     given = parser.parse_args()

@@ -67,7 +67,7 @@ def driver_cuda() -> int:
 def _nvidia_smi() -> tuple[tuple[str, ...] | None, str]:
     """Of the first GPU what `_ASKED` names, or why there is none."""
     if not shutil.which("nvidia-smi"):
-        return None, "nvidia-smi is not here: there is no NVIDIA driver"
+        return None, "there is no nvidia-smi, and so no NVIDIA driver"
     said = _output("nvidia-smi", f"--query-gpu={_ASKED}", "--format=csv,noheader")
     values = tuple(one.strip() for one in said.partition("\n")[0].split(","))
     if len(values) != len(_ASKED.split(",")):
