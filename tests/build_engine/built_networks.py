@@ -15,6 +15,9 @@ from engines.spec import Grid, ModelSpec, to_metadata
 from tools.build_engine.source import Source, read_source
 
 SIZE = (8, 16, 16)
+PHANTOMS = 0.299
+"""The mean of the maps of which half of the phantoms have more."""
+
 OPSET = 17
 
 SPEC = ModelSpec(
@@ -121,6 +124,38 @@ def network(
     graph.add("Sigmoid", "probability", logit)
     graph.add("ReduceSum", "heatmap", maps, np.array([1]), keepdims=1)
     return graph.model([PROBABILITY, HEATMAP], spec=spec)
+
+
+KERAS_SPEC = SPEC.model_copy(update={"name": "keras", "layout": "NDHWC"})
+
+
+def keras(*, slope: float = 40.0, middle: float = PHANTOMS) -> onnx.ModelProto:
+    """As tf2onnx writes a Keras model: channels last, a Transpose on either side of each convolution and
+    pooling, batches of any size, biases added afterwards; and no specification."""
+    graph = Graph()
+
+    def channels_first(op: str, out: str, given: str, *inputs: np.ndarray, **attributes: Any) -> str:
+        inside = graph.add("Transpose", f"{out}_in", given, perm=[0, 4, 1, 2, 3])
+        made = graph.add(op, f"{out}_made", inside, *inputs, **attributes)
+        return graph.add("Transpose", out, made, perm=[0, 2, 3, 4, 1])
+
+    shifted = graph.add("Add", "shifted", graph.add("Clip", "clipped", "hu", -1000.0, 200.0), 1000.0)
+    scaled = graph.add("Mul", "scaled", shifted, 1 / 1200)
+    first = channels_first("Conv", "first", scaled, weights(4, 1, 3, 3, 3), pads=[1] * 6)
+    biased = graph.add("Add", "biased", first, np.full(4, 0.001, np.float32))
+    rectified = graph.add("Relu", "first_relu", biased)
+    pooled = channels_first("MaxPool", "pooled", rectified, kernel_shape=[2] * 3, strides=[2] * 3)
+    second = channels_first("Conv", "second", pooled, weights(4, 4, 3, 3, 3, seed=2), pads=[1] * 6)
+    maps = graph.add("Relu", "maps", second)
+    mean = graph.add("ReduceMean", "mean", maps, axes=[1, 2, 3], keepdims=0)
+    product = graph.add("MatMul", "product", mean, np.full((4, 1), slope / 4, np.float32))
+    graph.add(
+        "Sigmoid", "probability", graph.add("Add", "logit", product, np.array([-slope * middle], np.float32))
+    )
+    lit = channels_first("Conv", "lit", maps, weights(1, 4, 1, 1, 1, seed=3))
+    graph.add("Relu", "heatmap", lit)
+    outputs = [("probability", ("unk__1", 1)), ("heatmap", ("unk__2", 4, 8, 8, 1))]
+    return graph.model(outputs, ("unk__0", *SIZE, 1), None)
 
 
 def source(model: onnx.ModelProto, folder: Path) -> Source:

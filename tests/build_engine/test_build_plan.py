@@ -154,7 +154,7 @@ def test_the_settings_of_the_enterprise_flavour_are_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        "[virtualMemoryBuffer.cpp::resizePhysical::154] Error Code 2: OutOfMemory (Requested 8589934592 bytes)",
+        "[virtualMemoryBuffer.cpp::resizePhysical::154] Error Code 2: OutOfMemory (8589934592 bytes)",
         "Cuda Runtime (out of memory)",
         "std::bad_alloc",
     ],

@@ -1,0 +1,82 @@
+"""A bundle's folder is there as a whole or not at all, and takes no other's place."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import built_networks as networks
+import pytest
+
+from engines.bundle import load_model, write_manifest
+from tools.build_engine.folder import check_free, whole
+from tools.problem import WrongInput
+
+
+def write(folder: Path, name: str, replace: bool = False) -> None:
+    """A bundle without a plan."""
+    source = networks.source(networks.network(), folder.parent)
+    with whole(folder, replace) as made:
+        (made / name).write_bytes(source.file.content)
+        write_manifest(made, name, source.spec)
+
+
+def test_it_is_a_bundle_and_nothing_is_beside_it(tmp_path: Path) -> None:
+    write(tmp_path / "bundle", "model.onnx")
+    assert load_model(tmp_path / "bundle").spec == networks.SPEC
+    assert (tmp_path / "bundle").stat().st_mode & 0o777 == 0o755
+    assert {one.name for one in tmp_path.iterdir()} == {"bundle", "small.onnx"}
+
+
+def test_an_error_leaves_nothing(tmp_path: Path) -> None:
+    def fill() -> None:
+        with whole(tmp_path / "bundle", replace=False) as made:
+            (made / "model.onnx").write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_leaves_no_bundle(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from tools.build_engine.folder import whole\n"
+        "with whole(Path(sys.argv[1]), False) as made:\n"
+        "    (made / 'model.onnx').write_bytes(b'half'); os._exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "bundle"], check=False)
+    assert done.returncode == 9
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_bundle_is_replaced_on_request_alone(tmp_path: Path) -> None:
+    write(tmp_path / "bundle", "old.onnx")
+    with pytest.raises(WrongInput, match="replace it with --replace"):
+        check_free(tmp_path / "bundle", replace=False)
+    write(tmp_path / "bundle", "new.onnx", replace=True)
+    assert load_model(tmp_path / "bundle").path.name == "new.onnx"
+    assert {one.name for one in tmp_path.iterdir()} == {"bundle", "small.onnx"}
+
+
+def test_an_error_while_replacing_leaves_the_old_one(tmp_path: Path) -> None:
+    write(tmp_path / "bundle", "old.onnx")
+    with pytest.raises(RuntimeError), whole(tmp_path / "bundle", replace=True):
+        raise RuntimeError
+    assert load_model(tmp_path / "bundle").path.name == "old.onnx"
+
+
+def test_what_is_no_bundle_stays(tmp_path: Path) -> None:
+    write(tmp_path / "bundle", "model.onnx")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "file").write_text("a letter")
+    (tmp_path / "link").symlink_to(tmp_path / "bundle")
+    for name in ("photos", "file", "link"):
+        with pytest.raises(WrongInput, match="is no bundle"):
+            check_free(tmp_path / name, replace=True)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(WrongInput, match="is no folder: make it"):
+        check_free(tmp_path / "nowhere" / "bundle", replace=False)
