@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 
 
-def scanlight(*words: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def scanlight(
+    *words: str | Path, env: dict[str, str] | None = None, timeout_s: float = 300
+) -> subprocess.CompletedProcess[str]:
     """Run a command; the caller looks at the exit code."""
     return subprocess.run(
         [sys.executable, "-m", "appliance", *map(str, words)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout_s,
         env={**os.environ, **(env or {})},
         check=False,
     )

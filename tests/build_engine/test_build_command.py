@@ -12,10 +12,13 @@ import yaml
 from command import scanlight
 
 from appliance.known_answers import render
-from engines.bundle import embedded_model, load_model
+from engines.bundle import default_model, embedded_model, load_model
 from engines.runner import open_engine
 from tools.build_engine.graph import element_types
 from tools.expected_answers import answers
+
+HOUR_S = 3600
+"""On a machine that others use."""
 
 FILES = {
     *("model.onnx", "model.fp16.onnx", "engine.plan", "known-answers.json", "parity.json", "parity.html"),
@@ -50,7 +53,7 @@ def check_bundle(bundle: Path, model: Path | None = None) -> dict[str, object]:
 def failed(folder: Path, *words: str | Path) -> str:
     """The one sentence of a run that wrote nothing; its exit code is in front."""
     before = {one.name for one in folder.iterdir()}
-    done = scanlight("build-engine", *words, "--out", folder / "bundle")
+    done = scanlight("build-engine", *words, "--out", folder / "bundle", timeout_s=HOUR_S)
     assert {one.name for one in folder.iterdir()} == before
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -89,13 +92,42 @@ def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
     assert said.count("\n") == 1
 
 
+def build(folder: Path, *words: str | Path) -> str:
+    """What a run said that wrote a bundle."""
+    done = scanlight("build-engine", *words, "--out", folder / "bundle", timeout_s=HOUR_S)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_demonstration_model(tmp_path: Path) -> None:
+    needs_rtx()
+    said = build(tmp_path, default_model())
+    assert "for 8.0, 8.6, 8.9, 12.0" in said
+    measured = check_bundle(tmp_path / "bundle", default_model())
+    assert measured["trained"] is True
+    assert measured["near"] >= 20
+    assert measured["largest_delta"] <= 0.01
+    assert measured["lowest_correlation"] >= 0.99
+
+
+@pytest.mark.slow
+def test_the_full_network_without_training(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs torch: pip install 'scanlight[train]'")
+    needs_rtx()
+    model = tmp_path / "full.onnx"
+    assert scanlight("model", "placeholder", "--size", "full", "--out", model).returncode == 0
+    assert "has no trained weights" in build(tmp_path, model)
+    measured = check_bundle(tmp_path / "bundle", model)
+    assert (measured["trained"], measured["volumes"]) == (False, 50)
+
+
 @pytest.mark.slow
 def test_the_densitometry_model(tmp_path: Path) -> None:
     needs_rtx()
     model = embedded_model("densitometry")
-    done = scanlight("build-engine", model, "--out", tmp_path / "bundle")
-    assert done.returncode == 0, done.stderr
-    assert "has no trained weights" in done.stdout
+    assert "has no trained weights" in build(tmp_path, model)
     measured = check_bundle(tmp_path / "bundle", model)
     assert measured["trained"] is False
 
@@ -119,8 +151,7 @@ def test_a_keras_model_with_its_specification_in_yaml(tmp_path: Path) -> None:
     onnx.save(networks.keras(), tmp_path / "keras.onnx")
     spec = tmp_path / "spec.yaml"
     spec.write_text(yaml.safe_dump(networks.KERAS_SPEC.model_dump(mode="json")))
-    done = scanlight("build-engine", tmp_path / "keras.onnx", "--spec", spec, "--out", tmp_path / "bundle")
-    assert done.returncode == 0, done.stderr
+    build(tmp_path, tmp_path / "keras.onnx", "--spec", spec)
     measured = check_bundle(tmp_path / "bundle")
     assert measured["near"] >= 20
     assert load_model(tmp_path / "bundle").spec == networks.KERAS_SPEC
