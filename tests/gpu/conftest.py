@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import contract
@@ -19,16 +19,11 @@ from engines.bundle import load_model
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.protocol import Score
 
-REAL = "SCANLIGHT_REAL_DRIVER"
-"""Set by `make gpu-check`: what can be tested with the driver of the machine is tested with that."""
-
-Observe = Callable[..., contract.Seen]
-
 
 @pytest.fixture(scope="session")
 def double_of_driver(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a process with the driver of the tests; skipped without what it is made with."""
-    if os.environ.get(REAL):
+    if os.environ.get(shim.REAL):
         pytest.skip("needs the driver of the tests, not the machine's")
     for program in ("gcc", "nm"):
         if not shutil.which(program):
@@ -41,7 +36,7 @@ def double_of_driver(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
 @pytest.fixture(scope="session")
 def any_driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a process with the machine's driver where that is wanted, else with the tests'."""
-    if os.environ.get(REAL):
+    if os.environ.get(shim.REAL):
         return shim.surroundings(tmp_path_factory.mktemp("double"))
     surroundings: dict[str, str] = request.getfixturevalue("double_of_driver")
     return surroundings
@@ -65,7 +60,9 @@ def expected(bundle: Path, volumes: np.ndarray) -> Sequence[Score]:
 
 
 @pytest.fixture
-def observe(any_driver: dict[str, str], bundle: Path, volumes: np.ndarray, tmp_path: Path) -> Observe:
+def observe(
+    any_driver: dict[str, str], bundle: Path, volumes: np.ndarray, tmp_path: Path
+) -> contract.Observe:
     """Runs `contract.py` in a process and gives what it saw, or only that the process ended with a signal."""
 
     def run(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,10 @@ class Seen:
     def write(self, file: Path) -> None:
         told = {name: value for name, value in vars(self).items() if name != "heatmaps"}
         np.savez(file, heatmaps=self.heatmaps, told=json.dumps(told))
+
+
+Observe = Callable[..., Seen]
+"""The fixture that reads volumes in a process of its own."""
 
 
 def broken(seen: Seen, expected: Sequence[Score]) -> list[str]:

@@ -15,6 +15,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SOURCE = HERE / "libcuda.c"
 LIBRARY = "libcuda.so.1"
+REAL = "SCANLIGHT_REAL_DRIVER"
+"""Set by `make gpu-check`: what can be tested with the driver of the machine is tested with that."""
+
 COUNTS = (
     "contexts",
     "pushed",

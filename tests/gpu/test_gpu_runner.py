@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 import shim
 from bundles import small_network, write_bundle
-from conftest import Observe
-from contract import STEPS, broken
+from contract import STEPS, Observe, broken
 from mutants import MUTANTS, Mutant
 from tensorrt_double import CACHE_MAGIC, MAGIC, SCRATCH_BYTES
 

@@ -123,7 +123,7 @@ def _part(name: str, place: _Place, work: Callable[[], Found]) -> Part:
         return ended("not done", str(why))
     except _FailedError as why:
         return ended("failed", str(why))
-    problem = _problem(measured)
+    problem = beyond_limits(measured) if measured else ""
     return ended("failed" if problem else "passed", problem or told, measured)
 
 
@@ -227,13 +227,13 @@ def _tensorrt(place: _Place, model: Path, share: float) -> Found:
     return f"median {speed['p50_ms']:.2f} ms, 99 % {speed['p99_ms']:.2f} ms", measured
 
 
-def _problem(measured: Mapping[str, Any]) -> str:
-    """What is beyond a limit, "" for nothing."""
-    if not measured:
-        return ""
+def beyond_limits(measured: Mapping[str, Any]) -> str:
+    """What of that which `tools.gpu.measure` printed is beyond a limit, "" for nothing."""
     speed, cpu = measured["speed"], measured["against_cpu"]
     problems = []
-    if not cpu["largest_delta"] <= LARGEST_DELTA:
+    if not cpu["volumes"]:
+        problems.append("there was no time for a phantom")
+    elif not cpu["largest_delta"] <= LARGEST_DELTA:
         problems.append(f"the probability differs by {cpu['largest_delta']:.4f} from the CPU's")
     if cpu["flags_changed"]:
         problems.append(f"{cpu['flags_changed']} flags differ from the CPU's")

@@ -1,0 +1,276 @@
+"""`make gpu-wheels` and `make gpu-check`, as far as they go without a GPU."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import shim
+from bundles import write_bundle
+
+from engines.bundle import embedded_model
+from tools.gpu import lots
+from tools.gpu.check import beyond_limits
+from tools.gpu.machine import Machine
+from tools.gpu.report import Part, write
+from tools.gpu.wheels import LOCKS, Locked, read_lock, select
+
+ROOT = shim.ROOT
+LOT = 400_000
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+MEASURED = {
+    "model": "csac-net-edge",
+    "grid": [80, 128, 128],
+    "identity": {"flavour": "tensorrt-rtx 1.7", "device": "GeForce 256", "driver": "580.65.06"},
+    "build_s": 0.5,
+    "plan_mb": 4.7,
+    "opened_after_s": 2.5,
+    "speed": {
+        "volumes": 2000,
+        "volumes_per_s": 400.0,
+        "p50_ms": 2.25,
+        "p95_ms": 2.5,
+        "p99_ms": 3.125,
+        "slowest_ms": 9.5,
+        "steps_ms": {"host_to_device": 0.5, "execute": 1.25},
+        "memory_first_mib": 900.0,
+        "memory_last_mib": 901.0,
+    },
+    "against_cpu": {"volumes": 100, "largest_delta": 0.002, "flags_changed": 0, "lowest_correlation": 0.999},
+}
+NO_GPU = Machine("", "there is no nvidia-smi", "", "", "", 0, "Debian", 2, PYTHON, "g++ 12", "")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    contents = {
+        "large.whl": os.urandom(2 * LOT),
+        "small.whl": b"small",
+        "empty.whl": b"",
+        "other.whl": b"o" * LOT,
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return sorted(folder.iterdir())
+
+
+def test_lots_are_no_larger_than_asked_for_and_come_together_again(files: list[Path], tmp_path: Path) -> None:
+    out, joined = tmp_path / "out", tmp_path / "joined"
+    count = lots.pack(files, out, LOT, {"python": "3.12"})
+    folders = sorted(out.iterdir())
+    assert len(folders) == count > 2
+    for folder in folders:
+        assert sum(file.stat().st_size for file in folder.iterdir()) <= LOT
+    (out / "lot-02").rename(out / "lot-01" / "as it was copied")
+    joined.mkdir()
+    assert lots.unpack(out, joined) == {"python": "3.12"}
+    assert {one.name: one.read_bytes() for one in files} == {
+        one.name: one.read_bytes() for one in joined.iterdir()
+    }
+
+
+def test_a_lot_that_is_missing_or_damaged_is_named(files: list[Path], tmp_path: Path) -> None:
+    out, joined = tmp_path / "out", tmp_path / "joined"
+    joined.mkdir()
+    lots.pack(files, out, LOT, {})
+    part = next(out.rglob("large.whl.001"))
+    content = part.read_bytes()
+    part.write_bytes(b"x" + content[1:])
+    with pytest.raises(lots.LotError, match=r"large\.whl in .* is damaged: copy it again"):
+        lots.unpack(out, joined)
+    part.unlink()
+    with pytest.raises(lots.LotError, match=r"has no large\.whl\.001: copy all lots into it"):
+        lots.unpack(out, joined)
+    next(out.rglob(lots.CONTENTS)).unlink()
+    with pytest.raises(lots.LotError, match="which is in the first lot"):
+        lots.unpack(out, joined)
+
+
+def test_the_locks_name_what_each_python_needs_once_with_hashes() -> None:
+    locked = [one for name in LOCKS for one in read_lock((ROOT / name).read_text())]
+    assert all("--hash=sha256:" in one.text for one in locked)
+    versions = set()
+    for python in ("3.11", "3.12", "3.13"):
+        chosen = list(select(locked, python, []))
+        names = [one.name for one in chosen]
+        assert {"pycuda", "numpy", "onnxruntime", "tensorrt-rtx-cu13-libs", "nvidia-cuda-runtime"} <= set(
+            names
+        )
+        assert len(names) == len(set(names))
+        assert not {"colorama", "pywin32"} & set(names)
+        versions.add(next(one.text.partition(" ")[0] for one in chosen if one.name == "numpy"))
+    assert len(versions) == 2
+
+
+def test_what_the_machine_has_is_left_out() -> None:
+    locked = [Locked("numpy", "", "numpy==2"), Locked("onnx", "python_version < '3.12'", "onnx==1")]
+    assert [one.name for one in select(locked, "3.11", ["numpy"])] == ["onnx"]
+    assert [one.name for one in select(locked, "3.12", ["numpy"])] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--python", "3.9"], "PYTHON_VERSION is 3.9: give one of 3.11, 3.12, 3.13."),
+        ([], "is there already: remove it, or name another folder."),
+    ],
+)
+def test_gpu_wheels_tells_what_is_wrong(tmp_path: Path, arguments: list[str], said: str) -> None:
+    (tmp_path / "something").touch()
+    done = module("tools.gpu.wheels", tmp_path, *arguments)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith(said)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_a_compiler_pycuda_says_so(tmp_path: Path) -> None:
+    done = module("tools.gpu.pycuda", path=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == "PyCUDA is built with g++, which is not installed: apt-get install g++\n"
+
+
+def test_without_anything_the_check_says_what_it_could_not_do(tmp_path: Path) -> None:
+    done = module("tools.gpu.check", tmp_path / "nowhere", "--out", tmp_path / "reports", path=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    page, told = report_in(tmp_path / "reports")
+    assert {part["name"]: part["verdict"] for part in told["parts"]} == {
+        "GPU": "not done",
+        "virtual environment": "not done",
+    }
+    assert "**Nothing on this page is a result of a GPU**" in page
+    assert "prepare one with make gpu-wheels" in page
+
+
+@pytest.mark.parametrize(
+    ("python", "spoil", "said"),
+    [("3.1", False, "the folder is for Python 3.1 and this is"), (PYTHON, True, "is damaged: copy it again")],
+)
+def test_a_folder_that_does_not_fit_fails_and_is_reported(
+    files: list[Path], tmp_path: Path, python: str, spoil: bool, said: str
+) -> None:
+    lots.pack(files, tmp_path / "wheels", None, {"python": python, "left_out": []})
+    if spoil:
+        next((tmp_path / "wheels").rglob("other.whl")).write_bytes(b"")
+    done = module("tools.gpu.check", tmp_path / "wheels", "--out", tmp_path / "reports", path=str(tmp_path))
+    assert done.returncode == 1
+    page, told = report_in(tmp_path / "reports")
+    assert told["parts"][-1]["verdict"] == "failed"
+    assert said in page
+
+
+def test_a_report_has_the_measurements_and_the_name_of_the_gpu(tmp_path: Path) -> None:
+    machine = Machine(
+        "NVIDIA RTX A4000", "", "8.6", "16376 MiB", "580.65.06", 13000, "Debian", 8, "3.12.3", "", ""
+    )
+    parts = [Part("GPU", "passed", "a | b"), Part("TensorRT, edge", "passed", "told", 12.0, MEASURED)]
+    page = write(tmp_path, "2026-01-31", "0a03aef", machine, parts)
+    assert page.name == "2026-01-31-nvidia-rtx-a4000.md"
+    text = page.read_text()
+    for said in (
+        "| latency, 99 % | 3.12 ms |",
+        "over 2000 volumes",
+        "100 phantoms",
+        "a \\| b",
+        "execute, median",
+    ):
+        assert said in text
+    assert "Nothing on this page" not in text
+    assert json.loads(page.with_suffix(".json").read_text())["parts"][1]["measured"] == MEASURED
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value", "said"),
+    [
+        ("against_cpu", "largest_delta", 0.011, "differs by 0.0110"),
+        ("against_cpu", "largest_delta", float("nan"), "differs by nan"),
+        ("against_cpu", "flags_changed", 1, "1 flags differ"),
+        ("against_cpu", "lowest_correlation", 0.98, "correlate by 0.980"),
+        ("against_cpu", "volumes", 0, "no time for a phantom"),
+        ("speed", "memory_last_mib", 917.0, "memory grew by 17 MiB over 2000 volumes"),
+    ],
+)
+def test_a_measurement_beyond_its_limit_fails(group: str, key: str, value: float, said: str) -> None:
+    assert beyond_limits(MEASURED) == ""
+    measured = copy.deepcopy(MEASURED)
+    measured[group][key] = value
+    assert said in beyond_limits(measured)
+
+
+@pytest.mark.slow
+def test_a_bundle_is_measured(double_of_driver: dict[str, str], tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle", embedded_model("densitometry").read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.gpu.measure", bundle, "20"],
+        cwd=ROOT,
+        env=double_of_driver,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found.keys() == MEASURED.keys()
+    assert found["speed"].keys() == MEASURED["speed"].keys()
+    assert 0 < found["speed"]["p50_ms"] <= found["speed"]["p99_ms"] <= found["speed"]["slowest_ms"]
+    assert found["against_cpu"]["volumes"] > 0
+    assert beyond_limits(found) == ""
+
+
+@pytest.mark.slow
+def test_the_whole_check_without_a_gpu(tmp_path: Path) -> None:
+    prepared = module("tools.gpu.wheels", tmp_path / "wheels", "--python", PYTHON, "--lot-mb", "60")
+    if "pip could not download" in prepared.stderr:
+        pytest.skip("needs the network")
+    assert prepared.returncode == 0, prepared.stderr
+    for lot in (tmp_path / "wheels").iterdir():
+        assert sum(file.stat().st_size for file in lot.iterdir()) <= 60_000_000
+    done = module(
+        "tools.gpu.check", tmp_path / "wheels", "--out", tmp_path / "reports", path=without_nvidia(tmp_path)
+    )
+    assert done.returncode == 0, done.stderr
+    page, told = report_in(tmp_path / "reports")
+    assert {part["name"]: part["verdict"] for part in told["parts"]} == {
+        "GPU": "not done",
+        "virtual environment": "passed",
+        "PyCUDA": "passed",
+        "functions of the driver": "not done",
+        "contract of the runner": "passed",
+        "TensorRT, edge": "not done",
+        "TensorRT, full": "not done",
+    }
+    assert "0 skipped, with the tests' own driver" in page
+
+
+def module(name: str, *words: str | Path, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", name, *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def report_in(folder: Path) -> tuple[str, dict]:
+    (page,) = folder.glob("*.md")
+    return page.read_text(), json.loads(page.with_suffix(".json").read_text())
+
+
+def without_nvidia(tmp_path: Path) -> str:
+    """A PATH that leads to everything but NVIDIA's programs."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for place in reversed(os.environ["PATH"].split(os.pathsep)):
+        for program in Path(place).glob("*"):
+            if not program.name.startswith(("nvidia", "nvcc")):
+                (folder / program.name).unlink(missing_ok=True)
+                (folder / program.name).symlink_to(program)
+    return str(folder)

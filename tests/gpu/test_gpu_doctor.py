@@ -1,0 +1,74 @@
+"""The acceptance test where the engine is the GPU's runner, on the doubles of driver and TensorRT."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from bundles import write_bundle
+from onnx import numpy_helper
+from tensorrt_double import MAGIC
+
+from engines.bundle import embedded_model
+
+pytestmark = pytest.mark.slow
+
+EXAMINE = """
+import sys
+from pathlib import Path
+from appliance.config import load
+from tools.doctor.run import Plan, examine
+report = examine(load(Path(sys.argv[1])), Plan(phantoms=3, seconds=1, arrivals=1), lambda what: None)
+sys.stdout.write(report.model_dump_json())
+"""
+
+
+def otherwise(content: bytes) -> bytes:
+    """The densitometry model as a device would run it that adds up something wrong."""
+    model = onnx.load_from_string(content)
+    (constant,) = (one for one in model.graph.initializer if one.name == "constant_11")
+    constant.CopyFrom(numpy_helper.from_array(np.float32(0.0025), "constant_11"))
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_the_device_is_held_to_the_reference(
+    tmp_path: Path, double_of_driver: dict[str, str], right: bool
+) -> None:
+    content = embedded_model("densitometry").read_bytes()
+    plan = MAGIC + (content if right else otherwise(content))
+    bundle = write_bundle(tmp_path / "bundle", content, plan)
+    for name in ("export", "state"):
+        (tmp_path / name).mkdir()
+    config = tmp_path / "site.yaml"
+    config.write_text(
+        f"export_folder: {tmp_path}/export\nstate_folder: {tmp_path}/state\nlisten: 127.0.0.1:0\n"
+        f"model: {bundle}\nengine: tensorrt\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", EXAMINE, config],
+        env=double_of_driver,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    checks = {check["name"]: check for group in report["groups"] for check in group["checks"]}
+    assert checks["Engine"]["measured"].startswith("tensorrt, tensorrt-rtx ")
+    assert report["subject"]["engine"].startswith("tensorrt, tensorrt-rtx ")
+    assert report["subject"]["device"] in checks["GPU"]["measured"]
+    assert report["subject"]["driver"] == checks["Driver"]["measured"]
+    assert len(report["subject"]["bundle"]) == 64
+    for name in ("Known answers on this device", "FP16 against the CPU reference"):
+        assert checks[name]["verdict"] == ("passed" if right else "failed"), checks[name]
+    assert checks["Hashes of the bundle"]["verdict"] == "passed"
+    assert checks["Memory stays flat"]["verdict"] == "passed"
+    if right:
+        assert checks["Last slice to flag"]["measured"].startswith("median ")
