@@ -10,6 +10,7 @@ import argparse
 import datetime
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from xml.etree import ElementTree
 
 from tools.gpu import lots
 from tools.gpu.machine import Machine, look
-from tools.gpu.report import Part, write
+from tools.gpu.report import NOT_DONE, Part, write
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 REPORTS: Final = ROOT / "docs" / "gpu-reports"
@@ -72,22 +73,31 @@ class _Place:
 
     def run(self, *words: str | Path, more: Mapping[str, str] | None = None) -> str:
         """What a module of that Python prints. Raises _FailedError, or _NotDoneError when time is over."""
+        process = subprocess.Popen(
+            [str(self.python), "-m", *map(str, words)],
+            cwd=ROOT,
+            env={**os.environ, **(more or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         try:
-            done = subprocess.run(
-                [str(self.python), "-m", *map(str, words)],
-                cwd=ROOT,
-                env={**os.environ, **(more or {})},
-                capture_output=True,
-                text=True,
-                timeout=max(1.0, self.left()),
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise _NotDoneError("it was ended, since its time was over") from None
-        if done.returncode:
-            sys.stderr.write(done.stderr)
-            raise _FailedError(_last_line(done.stderr) or _last_line(done.stdout))
-        return done.stdout
+            said, problems = process.communicate(timeout=max(1.0, self.left()))
+        except BaseException as error:
+            # With the processes that it started, which would else keep the pipes open.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise _NotDoneError("it was ended, since its time was over") from None
+            raise
+        told = _last_line(problems) or _last_line(said)
+        if process.returncode == NOT_DONE:
+            raise _NotDoneError(told)
+        if process.returncode:
+            sys.stderr.write(f"\n{problems}")
+            raise _FailedError(told)
+        return said
 
 
 def check(place: _Place, wheels: Path) -> Iterator[Part]:
@@ -217,12 +227,7 @@ def _tensorrt(place: _Place, model: Path, share: float) -> Found:
     if not model.exists():
         raise _NotDoneError(f"{model.name} is not among the files: PyTorch makes it where they are prepared")
     seconds = place.left() * share
-    try:
-        measured = json.loads(_last_line(place.run("tools.gpu.measure", model, str(int(seconds)))))
-    except _FailedError as why:
-        if "is not installed" in str(why):
-            raise _NotDoneError(str(why)) from None
-        raise
+    measured = json.loads(_last_line(place.run("tools.gpu.measure", model, str(int(seconds)))))
     speed = measured["speed"]
     return f"median {speed['p50_ms']:.2f} ms, 99 % {speed['p99_ms']:.2f} ms", measured
 

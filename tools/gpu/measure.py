@@ -33,6 +33,7 @@ from tools.build_engine.plan import PlanError, Target, build, check_target
 from tools.build_engine.precision import head, mixed, never_half
 from tools.build_engine.source import read_source
 from tools.doctor.parity import agreement, phantom
+from tools.gpu.report import NOT_DONE
 from tools.problem import WrongInput
 
 VOLUMES: Final = 2000
@@ -127,6 +128,9 @@ def speed(engine: Engine, volumes: int, until: float) -> Speed:
 def main() -> None:
     try:
         found = measure(Path(sys.argv[1]), float(sys.argv[2]))
+    except _NoTensorRTError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(NOT_DONE)
     except (BundleError, EngineError, PlanError, WrongInput) as error:
         sys.exit(str(error))
     sys.stdout.write(json.dumps(found) + "\n")
@@ -165,8 +169,12 @@ def _phantoms(model: ModelFile, until: float) -> Iterator[Float32]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+class _NoTensorRTError(PlanError):
+    """No TensorRT that is here builds for this GPU."""
+
+
 def _target() -> Target:
-    """The TensorRT that is here and builds for this GPU. Raises NvidiaError or PlanError when none is."""
+    """The TensorRT that is here and builds for this GPU. Raises _NoTensorRTError when none does."""
     capability = gpu(load_cuda()).compute_capability
     problems: list[Exception] = []
     for target in (Target("rtx", (capability,)), Target("enterprise")):
@@ -176,7 +184,7 @@ def _target() -> Target:
             problems.append(error)
         else:
             return target
-    raise PlanError(" ".join(map(str, problems)))
+    raise _NoTensorRTError("; ".join(map(str, problems)))
 
 
 def _memory_mib(gpus: Gpus) -> float:

@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from tools.gpu.machine import Machine
 
 Verdict = Literal["passed", "failed", "not done"]
+NOT_DONE: Final = 69
+"""The exit code of a program that could not do its part on this machine: EX_UNAVAILABLE of sysexits.h."""
 
 
 @dataclass(frozen=True)
