@@ -26,6 +26,7 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 MEASURED = {
     "model": "csac-net-edge",
     "grid": [80, 128, 128],
+    "trained": True,
     "identity": {"flavour": "tensorrt-rtx 1.7", "device": "GeForce 256", "driver": "580.65.06"},
     "build_s": 0.5,
     "plan_mb": 4.7,
@@ -201,6 +202,8 @@ def test_a_measurement_beyond_its_limit_fails(group: str, key: str, value: float
     measured = copy.deepcopy(MEASURED)
     measured[group][key] = value
     assert said in beyond_limits(measured)
+    measured["trained"] = False
+    assert bool(beyond_limits(measured)) == (key not in ("flags_changed", "lowest_correlation"))
 
 
 @pytest.mark.slow

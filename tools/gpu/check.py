@@ -233,17 +233,21 @@ def _tensorrt(place: _Place, model: Path, share: float) -> Found:
 
 
 def beyond_limits(measured: Mapping[str, Any]) -> str:
-    """What of that which `tools.gpu.measure` printed is beyond a limit, "" for nothing."""
+    """What of that which `tools.gpu.measure` printed is beyond a limit, "" for nothing.
+
+    Flags and heatmaps of a model without trained weights mean nothing.
+    """
     speed, cpu = measured["speed"], measured["against_cpu"]
+    alike = cpu["lowest_correlation"] if measured["trained"] else None
     problems = []
     if not cpu["volumes"]:
         problems.append("there was no time for a phantom")
     elif not cpu["largest_delta"] <= LARGEST_DELTA:
         problems.append(f"the probability differs by {cpu['largest_delta']:.4f} from the CPU's")
-    if cpu["flags_changed"]:
+    if measured["trained"] and cpu["flags_changed"]:
         problems.append(f"{cpu['flags_changed']} flags differ from the CPU's")
-    if cpu["lowest_correlation"] is not None and not cpu["lowest_correlation"] >= LOWEST_CORRELATION:
-        problems.append(f"heatmaps correlate by {cpu['lowest_correlation']:.3f} alone")
+    if alike is not None and not alike >= LOWEST_CORRELATION:
+        problems.append(f"heatmaps correlate by {alike:.3f} alone")
     growth = speed["memory_last_mib"] - speed["memory_first_mib"]
     if growth > GROWTH_MIB:
         problems.append(f"memory grew by {growth:.0f} MiB over {speed['volumes']} volumes")

@@ -145,6 +145,7 @@ def measure(path: Path, seconds: float) -> dict[str, object]:
     found: dict[str, object] = {
         "model": model.spec.name,
         "grid": model.spec.grid.size,
+        "trained": model.spec.intended_use != "placeholder",
         "identity": asdict(engine.identity),
         "build_s": build_s,
         "plan_mb": len(model.bundle.plan) / 1e6,

@@ -80,6 +80,8 @@ def _measured(part: Part) -> Iterator[str]:
     yield ""
     yield f"{found['model']}, {' × '.join(map(str, found['grid']))} voxels, {identity['flavour']} on"
     yield f"{identity['device']} with driver {identity['driver']}."
+    if not found["trained"]:
+        yield "Its weights are random: its flags and heatmaps mean nothing."
     yield ""
     yield "| | |"
     yield "| --- | --- |"
