@@ -8,12 +8,13 @@ from pathlib import Path
 import built_networks as networks
 import numpy as np
 import onnx
+import pytest
 from test_build_parity import silent, volumes
 
 from engines.onnxruntime import OnnxRuntimeEngine
 from tools.build_engine.parity import judge
 from tools.build_engine.precision import head
-from tools.build_engine.settle import MOST_IN_FP32, Settled, settle
+from tools.build_engine.settle import MOST_IN_FP32, Settled, _fewest, settle
 from tools.build_engine.volumes import Volume
 
 HEAD = {"mean", "flat", "logit", "probability", "heatmap"}
@@ -68,6 +69,11 @@ def test_parity_is_bought_where_it_costs_least(tmp_path: Path) -> None:
     assert set(bought) <= {"clipped", "shifted", "scaled"}
     assert bought
     assert not found.outcome.failed
+
+
+@pytest.mark.parametrize("least", [1, 2, 5, 9, 10])
+def test_no_more_are_bought_than_are_needed(least: int) -> None:
+    assert _fewest(10, lambda count: count >= least) == least
 
 
 def test_on_turing_nothing_is_chosen(tmp_path: Path) -> None:

@@ -57,8 +57,9 @@ def test_what_is_not_a_number_is_seen_behind_a_clip(tmp_path: Path) -> None:
     graph.add("Sigmoid", "probability", "flat")
     spec = networks.SPEC.model_copy(update={"heatmap": None})
     source = networks.source(graph.model([networks.PROBABILITY], spec=spec), tmp_path)
-    reading = Twin(source.graph, source.spec, frozenset()).read(networks.chest(-400))
-    assert math.isnan(reading.largest["gone"])
+    hu = np.ones(networks.SIZE, np.float32)
+    hu[3, 4, 5] = 400
+    assert math.isnan(Twin(source.graph, source.spec, frozenset()).read(hu).largest["gone"])
 
 
 def test_it_rounds_to_the_bit_as_fp16_does(tmp_path: Path) -> None:
@@ -99,4 +100,5 @@ def test_the_largest_is_over_the_whole_tensor_before_rounding(tmp_path: Path) ->
     largest = Twin(source.graph, source.spec, head(source.graph)).read(hu).largest
     assert largest["hu"] == np.float32(3000.7)
     assert largest["clipped"] == 1000
+    assert np.float16(largest["maps"]) != largest["maps"]
     assert 0 < largest["maps"] < 1
