@@ -63,7 +63,7 @@ def expected(bundle: Path, volumes: np.ndarray) -> Sequence[Score]:
 def observe(
     any_driver: dict[str, str], bundle: Path, volumes: np.ndarray, tmp_path: Path
 ) -> contract.Observe:
-    """Runs `contract.py` in a process and gives what it saw, or only that the process ended with a signal."""
+    """Runs `contract.py` in a process and gives what it saw."""
 
     def run(
         surroundings: dict[str, str] = any_driver,
@@ -71,8 +71,10 @@ def observe(
         volumes: np.ndarray = volumes,
         cache: Path | None = None,
     ) -> contract.Seen:
-        np.save(tmp_path / "volumes.npy", volumes)
-        words = [bundle, tmp_path / "volumes.npy", tmp_path / "seen.npz", *([cache] if cache else [])]
+        given, seen = tmp_path / "volumes.npy", tmp_path / "seen.npz"
+        np.save(given, volumes)
+        seen.unlink(missing_ok=True)
+        words = [bundle, given, seen, *([cache] if cache else [])]
         done = subprocess.run(
             [sys.executable, contract.__file__, *words],
             env=surroundings,
@@ -81,6 +83,6 @@ def observe(
             timeout=120,
             check=False,
         )
-        return contract.Seen.read(tmp_path / "seen.npz", done.returncode, done.stderr)
+        return contract.Seen.read(seen, done.returncode, done.stderr)
 
     return run

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shim
 
 from engines.protocol import EngineError, Score
+from engines.runner import open_engine
 
 STEPS = {"host_to_device", "execute", "device_to_host", "prepare", "compute", "finish"}
 HELD = ("contexts", "streams", "events", "device", "host")
@@ -26,15 +28,15 @@ class Seen:
     """`heatmaps` are [number of volumes, d, h, w]; `failed` and `closed_by` an exception's type and sentence;
     `counts` the driver's by when they were taken, empty with a real one; `said` what is on standard error."""
 
-    probabilities: list[float]
-    heatmaps: np.ndarray
-    timings_ms: list[dict[str, float]]
-    identity: dict[str, str]
-    refusals: list[str]
     failed: str
-    closed_by: str
-    counts: dict[str, dict[str, int]]
-    misuse: list[str]
+    closed_by: str = ""
+    probabilities: list[float] = field(default_factory=list)
+    heatmaps: np.ndarray = field(default_factory=lambda: np.array([]))
+    timings_ms: list[dict[str, float]] = field(default_factory=list)
+    identity: dict[str, str] = field(default_factory=dict)
+    refusals: list[str] = field(default_factory=list)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    misuse: list[str] = field(default_factory=list)
     exit_code: int = 0
     said: str = ""
 
@@ -42,19 +44,7 @@ class Seen:
     def read(cls, file: Path, exit_code: int, said: str) -> Seen:
         """What the process wrote, which is nothing where it crashed."""
         if not file.exists():
-            return cls(
-                [],
-                np.array([]),
-                [],
-                {},
-                [],
-                f"the process ended with {exit_code}",
-                "",
-                {},
-                [],
-                exit_code,
-                said,
-            )
+            return cls(f"the process ended with {exit_code}", exit_code=exit_code, said=said)
         with np.load(file) as stored:
             told = json.loads(str(stored["told"])) | {"exit_code": exit_code, "said": said}
             return cls(heatmaps=stored["heatmaps"], **told)
@@ -103,8 +93,6 @@ def _broken_with_driver(counts: dict[str, dict[str, int]]) -> list[str]:
 
 def observe(bundle: Path, volumes: np.ndarray, cache: Path | None) -> Seen:
     """Open the bundle on the GPU, read the volumes [number, D, H, W] and the first again, offer bad ones."""
-    from engines.runner import open_engine
-
     counts: dict[str, dict[str, int]] = {}
     probabilities, heatmaps, timings, refusals = [], [], [], []
     identity: dict[str, str] = {}
@@ -133,7 +121,7 @@ def observe(bundle: Path, volumes: np.ndarray, cache: Path | None) -> Seen:
             closed_by = f"{type(error).__name__}: {error}"
     _count(counts, "closed")
     return Seen(
-        probabilities, np.array(heatmaps), timings, identity, refusals, failed, closed_by, counts, _misuse()
+        failed, closed_by, probabilities, np.array(heatmaps), timings, identity, refusals, counts, _misuse()
     )
 
 
@@ -152,8 +140,6 @@ def _refusal(engine: Any, volume: np.ndarray) -> str:
 
 
 def _count(counts: dict[str, dict[str, int]], when: str) -> None:
-    import shim
-
     try:
         counts[when] = shim.counts()
     except AttributeError:  # a driver that does not count
