@@ -203,7 +203,15 @@ def test_agreement_sees_probabilities_flags_and_places(densitometry: ModelFile, 
     assert moved.flags_changed == 1
     assert not moved.within_limits
     place = OnnxRuntimeEngine(otherwise(tmp_path, "constant_0", 150.0))
-    assert (agreement(place, reference, [hu], 0.5).lowest_correlation or 0) < 0.99
+    alone = agreement(place, reference, [hu], 0.5).lowest_correlation
+    shallow = np.where(hu < -1000, hu, hu * np.float32(0.8))
+    others = agreement(place, reference, [shallow], 0.5).lowest_correlation
+    assert alone is not None
+    assert others is not None
+    assert alone < 0.99
+    assert alone != others
+    assert agreement(place, reference, [hu, shallow], 0.5).lowest_correlation == min(alone, others)
+    assert agreement(place, reference, [shallow, hu], 0.5).volumes == 2
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,12 @@ def test_a_signed_report_is_put_to_use_and_says_who_signed(site: Site, tmp_path:
     assert read_report(folder)[0] == REPORT
 
 
+def test_a_report_passes_with_what_is_not_done_and_not_without_an_engine() -> None:
+    assert REPORT.passed
+    assert not with_verdict(Verdict.FAILED).passed
+    assert not REPORT.model_copy(update={"subject": None}).passed
+
+
 @pytest.mark.parametrize(
     ("report", "why"),
     [
