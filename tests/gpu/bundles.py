@@ -33,14 +33,14 @@ SMALL = ModelSpec(
 )
 
 
-def small_network() -> bytes:
+def small_network(head: tuple[float, float, float, float] = (3.0, -2.0, 2.5, -4.0)) -> bytes:
     """A convolution over HU / 1000: its rectified channels make the heatmap, and their means the logit."""
     chance = np.random.default_rng(7)
     weights = {
         "per_hu": np.float32(0.001),
         "kernel": chance.normal(0, 0.6, (4, 1, 2, 2, 2)).astype(np.float32),
         "sum": np.ones((1, 4, 1, 1, 1), np.float32),
-        "head": np.array([[3.0], [-2.0], [2.5], [-4.0]], np.float32),
+        "head": np.array(head, np.float32)[:, None],
     }
     nodes = [
         helper.make_node("Mul", ["volume", "per_hu"], ["scaled"]),

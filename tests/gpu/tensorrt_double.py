@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import enum
 import weakref
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -173,7 +173,7 @@ class IExecutionContext:
         if self._cache is not None:
             self._cache._kernels = b" compiled"
         results = [self._fetch(name, stream_handle) for name in self._names(engine, TensorIOMode.INPUT)]
-        results.append(_driver().cuLaunchHostFunc(_handle(stream_handle), self._callback, None))
+        results.append(_driver().cuLaunchHostFunc(stream_handle, self._callback, None))
         results += [self._send(name, stream_handle) for name in self._names(engine, TensorIOMode.OUTPUT)]
         return self._refuse(f"Cuda failure {max(results)}") if any(results) else True
 
@@ -205,19 +205,13 @@ class IExecutionContext:
     def _fetch(self, name: str, stream: int) -> int:
         staged = self._staged[name]
         return _driver().cuMemcpyDtoHAsync_v2(
-            _handle(staged.ctypes.data),
-            ctypes.c_uint64(self._addresses[name]),
-            staged.nbytes,
-            _handle(stream),
+            staged.ctypes.data, self._addresses[name], staged.nbytes, stream
         )
 
     def _send(self, name: str, stream: int) -> int:
         staged = self._staged[name]
         return _driver().cuMemcpyHtoDAsync_v2(
-            ctypes.c_uint64(self._addresses[name]),
-            _handle(staged.ctypes.data),
-            staged.nbytes,
-            _handle(stream),
+            self._addresses[name], staged.ctypes.data, staged.nbytes, stream
         )
 
     def _refuse(self, why: str) -> bool:
@@ -234,20 +228,35 @@ class IExecutionContext:
 
 
 _HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-_handle = ctypes.c_void_p
+_ADDRESS = ctypes.c_uint64
+_FUNCTIONS = {
+    "cuMemAlloc_v2": [ctypes.POINTER(_ADDRESS), ctypes.c_size_t],
+    "cuMemFree_v2": [_ADDRESS],
+    "cuMemHostAlloc": [ctypes.POINTER(ctypes.c_void_p), ctypes.c_size_t, ctypes.c_uint],
+    "cuMemFreeHost": [ctypes.c_void_p],
+    "cuMemcpyDtoHAsync_v2": [ctypes.c_void_p, _ADDRESS, ctypes.c_size_t, ctypes.c_void_p],
+    "cuMemcpyHtoDAsync_v2": [_ADDRESS, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p],
+    "cuLaunchHostFunc": [ctypes.c_void_p, _HOST_FUNCTION, ctypes.c_void_p],
+}
 
 
 def _compute(session: onnxruntime.InferenceSession, staged: dict[str, np.ndarray], _: object) -> None:
-    """Called by the driver, between the copies."""
+    """Called by the driver, between the copies; when ONNX Runtime fails, what is sent is NaN."""
     inputs = {tensor.name: staged[tensor.name] for tensor in session.get_inputs()}
     names = [tensor.name for tensor in session.get_outputs()]
+    for name in names:
+        staged[name].fill(np.nan)
     for name, output in zip(names, session.run(names, inputs), strict=True):
         np.copyto(staged[name], output)
 
 
+@cache
 def _driver() -> ctypes.CDLL:
     """The one that PyCUDA has loaded, by its name."""
-    return ctypes.CDLL("libcuda.so.1")
+    driver = ctypes.CDLL("libcuda.so.1")
+    for name, parameters in _FUNCTIONS.items():
+        getattr(driver, name).argtypes = parameters
+    return driver
 
 
 def _options() -> onnxruntime.SessionOptions:

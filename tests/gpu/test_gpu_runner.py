@@ -57,6 +57,14 @@ def test_bad_volumes_are_refused_and_the_next_is_read(observe: Observe, expected
     assert len(seen.probabilities) == len(expected)
 
 
+def test_an_output_that_is_not_finite_is_refused(observe: Observe, tmp_path: Path) -> None:
+    """The plan's alone: what it says is looked at, not what the model is known to say."""
+    network = small_network(head=(np.nan, 1, 1, 1))
+    seen = observe(bundle=write_bundle(tmp_path / "nan", small_network(), plan_content=MAGIC + network))
+    assert seen.failed == "BadOutput: model small gave a logit that is not finite: do not use it"
+    assert broken(seen, []) == [f"it failed: {seen.failed}"]
+
+
 def test_many_volumes_use_the_same_buffers(observe: Observe, volumes: np.ndarray) -> None:
     many = np.concatenate([volumes] * 50)
     seen = observe(volumes=many)
