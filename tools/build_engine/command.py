@@ -20,7 +20,7 @@ from tools.build_engine.folder import check_free, whole
 from tools.build_engine.plan import TURING, PlanError, Target, build, check_target
 from tools.build_engine.precision import mixed
 from tools.build_engine.report import UNTRAINED, Report, as_json, as_page
-from tools.build_engine.settle import Settled, settle
+from tools.build_engine.settle import MOST_IN_FP32, Settled, settle
 from tools.build_engine.source import Source, read_source
 from tools.build_engine.volumes import gather, phantoms, read_chests
 from tools.expected_answers import answers
@@ -125,8 +125,13 @@ def _judged(source: Source, target: Target, series: Path | None, shown: _Shown) 
     if problem := settled.outcome.problem:
         if all_half:
             todo = f"leave --compute-capability {TURING} out, whose GPUs allow no FP32 where it would help"
-        elif settled.outcome.failed or settled.outcome.beyond:
-            todo = "train with weights and activations of a smaller range, or run the model on the CPU engine"
+        elif settled.outcome.beyond:
+            todo = "normalise before these layers and train again, or read with the CPU engine"
+        elif settled.outcome.failed:
+            todo = (
+                f"FP32 in up to {100 * MOST_IN_FP32:.0f} % of the work, in the first or in the last layers,"
+                " does not mend it, so read with the CPU engine"
+            )
         else:
             todo = "name series that the model flags and some that it does not with --series"
         raise _NotAlike(f"No bundle was written: {problem}; {todo}.")

@@ -23,6 +23,8 @@ MOST_IN_FP32: Final = 0.2
 """Of the multiply-adds: a plan with more of them in FP32 is no FP16 engine."""
 
 _PROBES: Final = 6
+_ROUNDS: Final = 3
+"""Of choosing: what passes with the worst volumes may not with others, which then have their say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,16 @@ def settle(
         more = out_of_range(model, own.largest) | fp32
         if share_of(model, more) <= MOST_IN_FP32:
             fp32, outcome = more, judge(model, spec, frozenset(more), volumes, progress)
-    if outcome.failed and not outcome.beyond and not all_half:
-        ends = _ends(model, spec, frozenset(fp32), volumes, outcome, progress)
-        if ends:
-            fp32 |= dict.fromkeys(ends, "parity demands it")
-            outcome = judge(model, spec, frozenset(fp32), volumes, progress)
+    base, probes = fp32, list[Volume]()
+    for _ in range(_ROUNDS):
+        if all_half or outcome.beyond or not outcome.failed:
+            break
+        probes += _worst(volumes, outcome)
+        ends = _ends(model, spec, frozenset(base), probes, progress)
+        if not ends:
+            break
+        fp32 = base | dict.fromkeys(ends, "parity demands it")
+        outcome = judge(model, spec, frozenset(fp32), volumes, progress)
     return Settled(fp32, share_of(model, fp32), outcome)
 
 
@@ -66,19 +73,23 @@ def share_of(model: onnx.ModelProto, nodes: Iterable[str]) -> float:
     return sum(costs.get(name, 0) for name in nodes) / max(1, sum(costs.values()))
 
 
+def _worst(volumes: Sequence[Volume], outcome: Outcome) -> list[Volume]:
+    """Those that the gate does not let pass, some of them, the most different first."""
+    judged = zip(volumes, outcome.rows, strict=True)
+    worst = sorted(judged, key=lambda pair: (not pair[1].problem, -pair[1].delta))
+    return [volume for volume, row in worst[:_PROBES] if row.problem]
+
+
 def _ends(
     model: onnx.ModelProto,
     spec: ModelSpec,
     fp32: frozenset[str],
-    volumes: Sequence[Volume],
-    outcome: Outcome,
+    probes: Sequence[Volume],
     progress: Progress,
 ) -> frozenset[str]:
-    """The fewest nodes from either end with which the volumes that differ most pass; empty where none do."""
-    order = [key(node) for node in model.graph.node if key(node) in halves(model, fp32)]
-    judged = zip(volumes, outcome.rows, strict=True)
-    worst = sorted(judged, key=lambda pair: (not pair[1].problem, -pair[1].delta))
-    probes = [volume for volume, _ in worst[:_PROBES]]
+    """The fewest nodes from either end with which the probes pass; empty where none do."""
+    half = halves(model, fp32)
+    order = [key(node) for node in model.graph.node if key(node) in half]
     found = []
     for nodes in (order, order[::-1]):
 
