@@ -40,6 +40,8 @@ LEAST_S: Final = 30.0
 REAL_DRIVER: Final = "SCANLIGHT_REAL_DRIVER"
 """Set for the tests that are to use the driver of the machine."""
 
+ENVIRONMENT: Final = "a virtual environment"
+PYCUDA: Final = "PyCUDA"
 CONTRACT: Final = "tests/gpu/test_gpu_runner.py"
 FUNCTIONS: Final = "tests/gpu/test_machine_driver.py"
 CUDA_13: Final = 13000
@@ -101,22 +103,25 @@ class _Place:
 
 
 def check(place: _Place, wheels: Path) -> Iterator[Part]:
-    """One part after the other."""
-    yield _part("GPU", place, lambda: _gpu(place.machine))
-    made = _part("virtual environment", place, lambda: _make_environment(place, wheels))
-    yield made
-    if made.verdict != "passed":
-        return
-    pycuda = _part("PyCUDA", place, lambda: _build_pycuda(place))
-    yield pycuda
-    if pycuda.verdict == "passed":
-        yield _part("functions of the driver", place, lambda: _functions(place))
-        yield _part("contract of the runner", place, lambda: _contract(place))
-        yield _part("TensorRT, edge", place, lambda: _tensorrt(place, EDGE, 0.45))
-        yield _part("TensorRT, full", place, lambda: _tensorrt(place, place.files / FULL, 0.9))
+    """One part after the other; what a part needs and has not is why it is not done."""
+    works: dict[str, Callable[[], Found]] = {
+        "GPU": lambda: _gpu(place.machine),
+        ENVIRONMENT: lambda: _make_environment(place, wheels),
+        PYCUDA: lambda: _build_pycuda(place),
+        "functions of the driver": lambda: _functions(place),
+        "contract of the runner": lambda: _contract(place),
+        "TensorRT, edge": lambda: _tensorrt(place, EDGE, 0.45),
+        "TensorRT, full": lambda: _tensorrt(place, place.files / FULL, 0.9),
+    }
+    missing = ""
+    for name, work in works.items():
+        part = _part(name, place, work, missing)
+        if name in (ENVIRONMENT, PYCUDA) and part.verdict != "passed":
+            missing = missing or name
+        yield part
 
 
-def _part(name: str, place: _Place, work: Callable[[], Found]) -> Part:
+def _part(name: str, place: _Place, work: Callable[[], Found], missing: str) -> Part:
     sys.stderr.write(f"{name}: ")
     sys.stderr.flush()
     began = time.monotonic()
@@ -125,6 +130,8 @@ def _part(name: str, place: _Place, work: Callable[[], Found]) -> Part:
         sys.stderr.write(f"{verdict}, {told}\n")
         return Part(name, verdict, told, time.monotonic() - began, measured or {})
 
+    if missing:
+        return ended("not done", f"it needs {missing}")
     if place.left() < LEAST_S:
         return ended("not done", "there was no time left")
     try:
@@ -160,7 +167,12 @@ def _make_environment(place: _Place, wheels: Path) -> Found:
             f" PYTHON=python{about['python']}, or prepare another folder"
         )
     try:
-        venv.create(place.python.parents[1], system_site_packages=bool(about["left_out"]), with_pip=True)
+        venv.create(
+            place.python.parents[1],
+            system_site_packages=bool(about["left_out"]),
+            symlinks=True,
+            with_pip=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         raise _FailedError(f"no virtual environment can be made: apt-get install python{mine}-venv") from None
     pip = ("pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps")
