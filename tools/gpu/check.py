@@ -24,7 +24,7 @@ from xml.etree import ElementTree
 
 from tools.gpu import lots
 from tools.gpu.machine import Machine, look
-from tools.gpu.report import NOT_DONE, Part, write
+from tools.gpu.report import NOT_DONE, Part, Verdict, write
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 REPORTS: Final = ROOT / "docs" / "gpu-reports"
@@ -126,7 +126,7 @@ def _part(name: str, place: _Place, work: Callable[[], Found], missing: str) -> 
     sys.stderr.flush()
     began = time.monotonic()
 
-    def ended(verdict: Any, told: str, measured: dict[str, Any] | None = None) -> Part:  # noqa: ANN401
+    def ended(verdict: Verdict, told: str, measured: dict[str, Any] | None = None) -> Part:
         sys.stderr.write(f"{verdict}, {told}\n")
         return Part(name, verdict, told, time.monotonic() - began, measured or {})
 
@@ -154,7 +154,7 @@ def _gpu(machine: Machine) -> Found:
 def _make_environment(place: _Place, wheels: Path) -> Found:
     if not wheels.is_dir():
         raise _NotDoneError(
-            f"there is no folder {wheels}: prepare one with make gpu-wheels, and name it with WHEELS="
+            f"there is no folder {wheels.name}: prepare one with make gpu-wheels, and name it with WHEELS="
         )
     try:
         about = lots.unpack(wheels, place.files)

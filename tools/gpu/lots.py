@@ -60,15 +60,15 @@ def unpack(folder: Path, out: Path) -> dict[str, Any]:
     """
     found = {path.name: path for path in folder.rglob("*") if path.is_file()}
     if CONTENTS not in found:
-        raise LotError(f"{folder} has no {CONTENTS}, which is in the first lot: copy all lots into it")
+        raise LotError(f"{folder.name} has no {CONTENTS}, which is in the first lot: copy all lots into it")
     contents = json.loads(found[CONTENTS].read_text())
     for one in (_Packed(**each) for each in contents["files"]):
         for part in one.parts:
             if part not in found:
-                raise LotError(f"{folder} has no {part}: copy all lots into it")
+                raise LotError(f"{folder.name} has no {part}: copy all lots into it")
         content = b"".join(found[part].read_bytes() for part in one.parts)
         if hashlib.sha256(content).hexdigest() != one.sha256:
-            raise LotError(f"{one.name} in {folder} is damaged: copy it again")
+            raise LotError(f"{one.name} in {folder.name} is damaged: copy it again")
         (out / one.name).write_bytes(content)
     about: dict[str, Any] = contents["about"]
     return about
