@@ -19,6 +19,8 @@ from engines.bundle import default_model, embedded_model
 
 SmallChest = Callable[[str], list[Path]]
 
+LINES = (Path(__file__).resolve().parents[2] / "docs/doctor.md").read_text()
+
 TIMED = frozenset(("Engine alone", "Throughput", "Last slice to flag", "fsync of the state disk"))
 """How fast the machine of the tests is says nothing of the product."""
 
@@ -116,6 +118,7 @@ def test_from_the_test_beside_a_daemon_to_its_acceptance_and_out_of_it(
         assert {name for name, check in checks.items() if check["verdict"] == "not done"} <= {
             *("GPU", "Driver", "GPU memory", "FP16 against the CPU reference", "Sandbox of the service")
         }
+        assert {name for name in checks if name not in LINES} == set()
         assert checks["Port of the page"]["measured"].endswith("the running Scanlight's")
         assert "1 of 1 positives flagged" in checks["Sensitivity on our own cases"]["measured"]
         assert all(check["remedy"] for check in checks.values() if check["verdict"] == "failed")

@@ -10,6 +10,7 @@ from typing import Final
 from appliance.reading import Rules
 from engines.protocol import Engine
 from tools.doctor.check import Check, judged, not_done
+from tools.evaluate.cases import read_labels
 from tools.evaluate.images import Joined, join, score_tree
 from tools.evaluate.intervals import Proportion
 from tools.evaluate.operating_point import at_threshold
@@ -28,6 +29,11 @@ class LabelledCases:
     labels: Path
     min_sensitivity: float
     min_specificity: float
+
+
+def check_labels(asked: LabelledCases) -> None:
+    """Before anything takes minutes. Raises WrongInput where the table is wrong."""
+    read_labels(read_sheet(asked.labels), None)
 
 
 def cases(

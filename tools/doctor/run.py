@@ -19,14 +19,14 @@ from engines.bundle import BundleError, ModelFile, default_model, load_model
 from engines.protocol import DeviceLost, Engine, EngineError
 from engines.runner import open_engine
 from tools.doctor.arrival import arrival
-from tools.doctor.cases import LabelledCases, cases
+from tools.doctor.cases import LabelledCases, cases, check_labels
 from tools.doctor.check import Check, Group, failed
 from tools.doctor.export_folder import export_folder
 from tools.doctor.machine import machine
 from tools.doctor.model import hashes, known_answers
 from tools.doctor.parity import parity
 from tools.doctor.report import About, Report
-from tools.doctor.service import ports, sandbox
+from tools.doctor.service import ports, sandbox, user
 from tools.doctor.speed import MINUTE_S, run, speed
 from tools.doctor.state_disk import state_disk, workplace
 
@@ -76,6 +76,8 @@ def examine(config: Config, plan: Plan, progress: Progress) -> Report:
 
     Raises WrongInput where the site's cases are not as they should be.
     """
+    if plan.cases is not None:
+        check_labels(plan.cases)
     around = [
         _group("Folders", _folders(config), progress),
         _group("Service", _service(config), progress),
@@ -164,6 +166,7 @@ def _folders(config: Config) -> Iterator[Check]:
 
 
 def _service(config: Config) -> Iterator[Check]:
+    yield user(config)
     yield from ports(config)
     yield sandbox()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pwd
 import re
 import shutil
 import socket
@@ -27,6 +29,26 @@ BOOTED: Final = Path("/run/systemd/system")
 _PORT: Final = "free, or the running Scanlight's"
 _SANDBOX: Final = f"exposure at most {EXPOSURE:g} of 10"
 _LISTENING: Final = "0A"
+
+
+def user(config: Config) -> Check:
+    """What others than the service's user may read and write says nothing of the service."""
+    name, limit = "Tested as", "the service's user, whose the state folder is"
+    me = _name(os.geteuid())
+    try:
+        owner = _name(config.state_folder.stat().st_uid)
+    except OSError as error:
+        return not_done(name, f"{me}; the state folder cannot be seen: {error.strerror}", limit)
+    if me == owner:
+        return judged(name, True, me, limit, "")
+    return not_done(name, f"{me}, not {owner}", limit, f"sudo -u {owner} scanlight doctor")
+
+
+def _name(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def ports(config: Config) -> Iterator[Check]:

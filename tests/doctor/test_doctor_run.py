@@ -1,0 +1,64 @@
+"""A test of an installation that cannot work says so, and goes on where it can."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sample_bundle import make_bundle
+
+from appliance.config import Config
+from tools.doctor.cases import LabelledCases
+from tools.doctor.check import Verdict
+from tools.doctor.run import Plan, examine
+from tools.doctor.service import user
+from tools.problem import WrongInput
+
+Site = Callable[..., Config]
+PLAN = Plan(seconds=0.1, arrivals=1)
+
+
+def silent(what: str) -> None:
+    """Of what goes on."""
+
+
+def test_a_flipped_byte_of_a_bundle_fails_and_the_folders_are_looked_at(site: Site, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    (bundle / "engine.plan").write_bytes(b"vtrs")
+    report = examine(site(model=bundle), PLAN, silent)
+    assert report.names(Verdict.FAILED) == ("Hashes of the model",)
+    assert next(report.checks).measured.startswith(
+        "bundle bundle was changed after it was built: engine.plan"
+    )
+    assert not report.passed
+    assert report.subject is None
+    assert "State disk" in report.names(Verdict.PASSED)
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_fails(site: Site, tmp_path: Path) -> None:
+    report = examine(site(model=make_bundle(tmp_path / "bundle"), engine="tensorrt"), PLAN, silent)
+    assert report.names(Verdict.FAILED) == ("Engine",)
+    assert not report.passed
+
+
+def test_a_wrong_table_of_labels_is_told_before_anything_takes_minutes(site: Site, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,label\na,perhaps\n")
+    told: list[str] = []
+    plan = Plan(cases=LabelledCases(tmp_path, labels, 0.9, 0.9))
+    with pytest.raises(WrongInput, match="line 2, column label: 'perhaps' is neither 1 nor 0"):
+        examine(site(), plan, told.append)
+    assert told == []
+
+
+def test_what_another_user_may_do_says_nothing_of_the_service(site: Site) -> None:
+    config = site()
+    assert user(config).verdict is Verdict.PASSED
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    os.chown(config.state_folder, 4711, 4711)
+    check = user(config)
+    assert (check.verdict, check.measured) == (Verdict.NOT_DONE, "root, not 4711")
+    assert check.remedy == "sudo -u 4711 scanlight doctor"
