@@ -7,7 +7,6 @@ import contextlib
 import logging
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import time
