@@ -30,7 +30,12 @@ def placeholder(
         from tools.network.export import to_onnx  # noqa: PLC0415
 
     torch.manual_seed(_SEED)
-    content = to_onnx(CsacNet(CONFIGURATIONS[size]), _spec(size))
+    network = CsacNet(CONFIGURATIONS[size])
+    for module in network.modules():
+        # A network begins with silent branches; one that was trained has none.
+        if isinstance(module, torch.nn.BatchNorm3d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+    content = to_onnx(network, _spec(size))
     with one_sentence():
         durable.write(out, content)
     typer.echo(f"{out}: {len(content) / 1e6:.1f} MB, with random weights")
