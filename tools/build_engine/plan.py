@@ -27,7 +27,6 @@ TURING: Final = "7.5"
 PREFERRED: Final = ("8.0", "8.6", "8.9", "12.0", "12.1")
 """Ampere, Ada Lovelace and Blackwell, as far as TensorRT-RTX offers them."""
 
-_MAGIC: Final = b"vtrt"
 _WORKSPACE_SHARE: Final = 0.8
 """Of the GPU's free memory, for what kernels need while they run."""
 
@@ -76,7 +75,7 @@ class _Way(Protocol):
         """Set a builder's configuration; what was set."""
         ...
 
-    def built(self, config: Any) -> None:  # noqa: ANN401
+    def built(self) -> None:
         """Keep what the build has learned."""
         ...
 
@@ -111,7 +110,13 @@ def build(model: onnx.ModelProto, target: Target, steps: Steps) -> Plan:
     trt = load_tensorrt(target.flavour)
     way = _way(trt, target)
     log = TensorRTLog(trt)
-    builder = trt.Builder(log.logger)
+    try:
+        builder = trt.Builder(log.logger)
+    except TypeError:
+        # What pybind11 makes of a builder that could not be made.
+        raise PlanError(
+            "TensorRT does not start: look at driver and GPU with nvidia-smi.", log.last_error()
+        ) from None
     # From TensorRT 11 on every network is strongly typed, and the flag changes nothing.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log.logger)
@@ -127,11 +132,8 @@ def build(model: onnx.ModelProto, target: Target, steps: Steps) -> Plan:
     content = builder.build_serialized_network(network, config)
     if content is None:
         raise _not_built(log.last_error())
-    way.built(config)
-    plan = bytes(content)
-    if not plan.startswith(_MAGIC):
-        raise PlanError("TensorRT gave a plan that does not begin as one: build it again.", log.last_error())
-    return Plan(plan, trt.__version__, way.compute_capabilities, way.device, options)
+    way.built()
+    return Plan(bytes(content), trt.__version__, way.compute_capabilities, way.device, options)
 
 
 def _way(trt: ModuleType, target: Target) -> _Way:
@@ -162,7 +164,7 @@ class _AheadOfTime:
             config.set_compute_capability(_offered(self._trt)[one], place)
         return {}
 
-    def built(self, config: Any) -> None:  # noqa: ANN401
+    def built(self) -> None:
         """Nothing: there were no timings."""
 
 
@@ -180,6 +182,7 @@ class _OnTheGpu:
         self.device: str | None = found.name
         self.compute_capabilities: tuple[str, ...] = (found.compute_capability,)
         self._workspace = int(free_bytes * _WORKSPACE_SHARE)
+        self._timings: Any = None
 
     @classmethod
     def of_this_machine(cls, trt: ModuleType, target: Target) -> _OnTheGpu:
@@ -195,18 +198,21 @@ class _OnTheGpu:
             config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
         if target.timing_cache is not None:
             kept = target.timing_cache.read_bytes() if target.timing_cache.exists() else b""
-            # A cache of another GPU or version is refused, and an empty one takes its place.
-            if not config.set_timing_cache(config.create_timing_cache(kept), ignore_mismatch=False):
-                config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
+            # It must live until the plan is built.
+            self._timings = config.create_timing_cache(kept)
+            # One of another GPU or version is refused, and an empty one takes its place.
+            if self._timings is None or not config.set_timing_cache(self._timings, ignore_mismatch=False):
+                self._timings = config.create_timing_cache(b"")
+                config.set_timing_cache(self._timings, ignore_mismatch=False)
         return {
             "workspace_bytes": self._workspace,
             "version_compatible": target.version_compatible,
             "hardware_compatible": target.hardware_compatible,
         }
 
-    def built(self, config: Any) -> None:  # noqa: ANN401
+    def built(self) -> None:
         if self._target.timing_cache is not None:
-            durable.write(self._target.timing_cache, bytes(config.get_timing_cache().serialize()))
+            durable.write(self._target.timing_cache, bytes(self._timings.serialize()))
 
 
 def _free_memory(cuda: ModuleType) -> int:
