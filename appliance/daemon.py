@@ -185,7 +185,7 @@ class Daemon:
     def _build(self, open_engine: Callable[[], Engine]) -> None:
         """The stages, from left to right."""
         config, journal, post = self._config, self._journal, self._messages.put
-        polling = _polls(config)
+        polling = folder.is_polled(config.export_folder, config.polling)
         wanted = config.completeness.sentinel
         sentinel = Sentinel(wanted.glob, wanted.scope) if wanted else None
         first_start = journal.meta("first_scan_at") is None
@@ -451,7 +451,7 @@ class Daemon:
         """All that can change while it runs; a reading that has begun goes on by its rules."""
         self._config = config
         logs.use_level(config.log_level)
-        polling = _polls(config)
+        polling = folder.is_polled(config.export_folder, config.polling)
         self._watch.use_hints(not polling)
         self._watch.rescan_every(config.rescan_s)
         self._desk.tries = self._keeper.tries = config.tries
@@ -557,7 +557,7 @@ class Daemon:
         self._keeper.looked(scanned.began, scanned.at)
         if scanned.mount != self._mount:
             self._mount = scanned.mount
-            polling = _polls(self._config)
+            polling = folder.is_polled(self._config.export_folder, self._config.polling)
             self._watch.use_hints(not polling)
             self._keeper.keep_pace(self._config.pace(polling=polling))
         if not scanned.bare:
@@ -701,12 +701,3 @@ def _as_json(settings: dict[str, Any]) -> str:
     if lamp is not None:
         lamp = {**lamp, "command": without_secrets(lamp["command"])}
     return json.dumps({**settings, "lamp": lamp}, sort_keys=True)
-
-
-def _polls(config: Config) -> bool:
-    if config.polling != "auto":
-        return config.polling == "on"
-    try:
-        return folder.mount_of(config.export_folder).is_network
-    except (folder.FolderDown, OSError):
-        return False

@@ -70,6 +70,16 @@ def mount_of(folder: Path, mountinfo: Path = MOUNTINFO) -> Mount:
     return mount if mount.is_network else _innermost(os.path.realpath(folder), mounts)
 
 
+def is_polled(folder: Path, polling: str) -> bool:
+    """Whether only rescans see its files: by the setting `polling`, with `auto` on a network share."""
+    if polling != "auto":
+        return polling == "on"
+    try:
+        return mount_of(folder).is_network
+    except (FolderDown, OSError):
+        return False
+
+
 def real_path(folder: Path, mountinfo: Path = MOUNTINFO) -> Path:
     """A path without `..` and links, whether it exists or not; a share, which may hang, is not asked."""
     plain = os.path.normpath(folder)

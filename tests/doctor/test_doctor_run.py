@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sample_bundle import make_bundle
 
 from appliance.config import Config
+from tools.doctor.arrival import arrival, limit
 from tools.doctor.cases import LabelledCases
 from tools.doctor.check import Verdict
 from tools.doctor.run import Plan, examine
@@ -51,6 +53,42 @@ def test_a_wrong_table_of_labels_is_told_before_anything_takes_minutes(site: Sit
     with pytest.raises(WrongInput, match="line 2, column label: 'perhaps' is neither 1 nor 0"):
         examine(site(), plan, told.append)
     assert told == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "polled", "seconds"),
+    [
+        ({}, False, 2.5),
+        ({"completeness": {"floor_s": 0.5}}, False, 1.5),
+        ({}, True, 31.0),
+        ({"rescan_s": 0.5}, True, 3.0),
+    ],
+)
+def test_a_flag_is_due_a_second_after_the_quiet(
+    site: Site, settings: dict[str, Any], polled: bool, seconds: float
+) -> None:
+    assert limit(site(**settings), polled)[0] == seconds
+
+
+@pytest.mark.slow
+def test_a_polled_folder_is_tested_as_one(site: Site, tmp_path: Path) -> None:
+    told: list[str] = []
+    own = tmp_path / "own"
+    own.mkdir()
+    check = arrival(site(polling="on", rescan_s=1), own, 9, told.append)
+    assert told == [f"Last slice to flag: {done} of 3" for done in (1, 2, 3)]
+    assert check.limit == (
+        "the slowest within 4 s: 2 s of quiet and 1 s between two looks at a polled folder, and 1 s"
+    )
+    assert float(check.measured.split()[1]) >= 2
+
+
+@pytest.mark.slow
+def test_a_daemon_that_does_not_start_fails(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    check = arrival(site(engine="tensorrt"), tmp_path / "own", 1, silent)
+    assert check.verdict is Verdict.FAILED
+    assert "not ready after" in check.measured
 
 
 def test_what_another_user_may_do_says_nothing_of_the_service(site: Site) -> None:

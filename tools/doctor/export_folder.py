@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from watchdog.observers.inotify_c import InotifyConstants, inotify_add_watch, inotify_init
 
 from appliance.config import Config
-from appliance.intake.folder import FolderDown, Mount, check, mount_of
+from appliance.intake.folder import FolderDown, Mount, check, is_polled, mount_of
 from tools.doctor.check import Check, failed, judged, not_done
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ def _listed(folder: Path) -> Mount:
 
 
 def _probes(config: Config, mount: Mount) -> Iterator[Check]:
-    polls = config.polling == "on" or (config.polling == "auto" and mount.is_network)
+    polls = is_polled(config.export_folder, config.polling)
     try:
         seen, behind_s = probe(config.export_folder)
     except OSError as error:

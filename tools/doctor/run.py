@@ -155,9 +155,7 @@ def _speed(plan: Plan, engine: Engine, progress: Progress) -> Iterator[Check]:
 def _arrival(config: Config, plan: Plan, place: Path, progress: Progress) -> Iterator[Check]:
     own = place / "daemon"
     own.mkdir()
-    yield arrival(
-        config, own, plan.arrivals, lambda done: progress(f"Last slice to flag: {done} of {plan.arrivals}")
-    )
+    yield arrival(config, own, plan.arrivals, progress)
 
 
 def _folders(config: Config) -> Iterator[Check]:
