@@ -66,7 +66,7 @@ def wheels(
         about = {"python": python, "left_out": left_out}
         count = lots.pack(files, out, lot_mb * MB if lot_mb else None, about)
     typer.echo(
-        f"{out} has {len(files)} files for Python {python}, {size / MB:.0f} MB in {count} lots: copy it to"
+        f"{out} has {len(files)} files for Python {python}, {size / MB:.0f} MB in {_lots(count)}: copy it to"
         f" the machine, and start there make gpu-check WHEELS=FOLDER PYTHON=python{python}"
     )
 
@@ -145,6 +145,10 @@ def _download(wanted: Iterable[Locked], python: str, folder: Path) -> None:
         name = canonicalize_name(file.name.rpartition("-")[0])
         if file.suffix != ".whl" and name not in SOURCES:
             raise WrongInput(f"{name} has no wheel for Python {python}: name another Python.")
+
+
+def _lots(count: int) -> str:
+    return "one lot" if count == 1 else f"{count} lots"
 
 
 def _write_full(folder: Path) -> None:
