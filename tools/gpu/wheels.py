@@ -19,6 +19,7 @@ from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 
 from tools.gpu import lots
+from tools.network.placeholder import untrained
 from tools.problem import WrongInput, one_sentence
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -154,11 +155,11 @@ def _lots(count: int) -> str:
 def _write_full(folder: Path) -> None:
     """The large configuration, of which no trained model ships: random weights take the same time."""
     try:
-        from tools.network.untrained import untrained  # noqa: PLC0415
+        content = untrained("full")
     except ModuleNotFoundError:
         typer.echo("Without PyTorch the full configuration is left out: make training brings it.", err=True)
         return
-    (folder / FULL).write_bytes(untrained("full"))
+    (folder / FULL).write_bytes(content)
 
 
 if __name__ == "__main__":

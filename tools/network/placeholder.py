@@ -24,10 +24,18 @@ def placeholder(
     """Write 3D CSAC-Net with random weights as an ONNX model: it costs what a trained one does, and knows
     nothing."""
     with needs("train"):
-        import torch  # noqa: PLC0415
+        content = untrained(size)
+    with one_sentence():
+        durable.write(out, content)
+    typer.echo(f"{out}: {len(content) / 1e6:.1f} MB, with random weights")
 
-        from tools.network.csacnet import CsacNet  # noqa: PLC0415
-        from tools.network.export import to_onnx  # noqa: PLC0415
+
+def untrained(size: Size) -> bytes:
+    """The ONNX file, the same bytes each time. Raises ModuleNotFoundError without PyTorch."""
+    import torch  # noqa: PLC0415
+
+    from tools.network.csacnet import CsacNet  # noqa: PLC0415
+    from tools.network.export import to_onnx  # noqa: PLC0415
 
     torch.manual_seed(_SEED)
     network = CsacNet(CONFIGURATIONS[size])
@@ -35,10 +43,7 @@ def placeholder(
         # A network begins with silent branches; one that was trained has none.
         if isinstance(module, torch.nn.BatchNorm3d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-    content = to_onnx(network, _spec(size))
-    with one_sentence():
-        durable.write(out, content)
-    typer.echo(f"{out}: {len(content) / 1e6:.1f} MB, with random weights")
+    return to_onnx(network, _spec(size))
 
 
 def _spec(size: Size) -> ModelSpec:
