@@ -44,6 +44,18 @@ def float_constants(model: onnx.ModelProto) -> dict[str, npt.NDArray[np.float32]
     }
 
 
+def operators(model: onnx.ModelProto) -> dict[str, str]:
+    """The operator that writes each tensor, with the name of its weights where it has any: exporters number
+    tensors, and a layer is known by its weights."""
+    weights = {one.name for one in model.graph.initializer if len(one.dims) > 1}
+    found = {}
+    for node in model.graph.node:
+        own = next((name for name in node.input if name in weights), "")
+        told = f"{node.op_type} {own.removesuffix('.weight')}" if own else node.op_type
+        found.update(dict.fromkeys(node.output, told))
+    return found
+
+
 def multiply_adds(model: onnx.ModelProto) -> dict[str, int]:
     """Of each convolution and matrix product, by node; the others have next to none."""
     shapes = {one.name: tuple(one.dims) for one in model.graph.initializer}

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from tools.build_engine.graph import float_activations, key
+from tools.build_engine.graph import float_activations, key, operators
 from tools.build_engine.parity import LARGEST_DELTA, LEAST_CORRELATION, Outcome
 from tools.build_engine.plan import Plan, Target
 from tools.build_engine.precision import LARGEST
@@ -61,7 +61,7 @@ class Report:
     def ranges(self) -> list[Range]:
         """The largest first."""
         graph, outcome = self.source.graph, self.outcome
-        writers = {name: node.op_type for node in graph.graph.node for name in node.output}
+        writers = operators(graph)
         found = [
             Range(
                 name,
@@ -75,11 +75,9 @@ class Report:
 
     def in_fp32(self) -> list[InFp32]:
         """In the order of the network."""
-        return [
-            InFp32(key(node), node.op_type, self.settled.fp32[key(node)])
-            for node in self.source.graph.graph.node
-            if key(node) in self.settled.fp32
-        ]
+        fp32, writers = self.settled.fp32, operators(self.source.graph)
+        names = map(key, self.source.graph.graph.node)
+        return [InFp32(name, writers[name], fp32[name]) for name in names if name in fp32]
 
 
 def as_json(report: Report) -> str:
@@ -174,7 +172,7 @@ def _sections(report: Report) -> Iterator[Section]:
                 one.tensor,
                 one.operator,
                 one.precision,
-                f"{one.largest:,.4g}",
+                f"{one.largest:,.0f}" if one.largest >= 1000 else f"{one.largest:.4g}",
                 f"{100 * one.largest / LARGEST:.2f} %",
             )
             for one in report.ranges()
