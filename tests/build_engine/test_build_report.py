@@ -50,7 +50,7 @@ def test_as_json(made: Report) -> None:
     assert largest == sorted(largest, reverse=True)
     assert told["ranges"][0] == {"tensor": "hu", "operator": "input", "precision": "FP16", "largest": 30000.0}
     operators = {one["tensor"]: one["operator"] for one in told["ranges"]}
-    assert (operators["scaled"], operators["first"]) == ("Mul", "Conv constant_3")
+    assert (operators["scaled"], operators["first"]) == ("Mul", "Conv constant_4")
     assert {one["tensor"]: one["why"] for one in told["in_fp32"]} == dict.fromkeys(
         ("mean", "flat", "logit", "probability", "heatmap"), "head and heatmap"
     )
