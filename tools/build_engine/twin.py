@@ -93,32 +93,32 @@ def rounding(model: onnx.ModelProto, fp32: frozenset[str]) -> onnx.ModelProto:
     graph = twin.graph
     del graph.node[:], graph.value_info[:]
     half, kinds, constants = halves(model, fp32), element_types(model), float_constants(model)
-    produced_half = {name for node in model.graph.node if key(node) in half for name in node.output}
-    rounded: set[str] = set()
+    rounded = {name for node in model.graph.node if key(node) in half for name in node.output}
+    nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        copy = graph.node.add()
+        copy = onnx.NodeProto()
         copy.CopyFrom(node)
         if key(node) not in half:
+            nodes.append(copy)
             continue
-        before: list[onnx.NodeProto] = []
-        after: list[onnx.NodeProto] = []
         for place, name in enumerate(node.input):
-            if name in produced_half or (name not in constants and kinds.get(name) != TensorProto.FLOAT):
+            if name in rounded or (name not in constants and kinds.get(name) != TensorProto.FLOAT):
                 continue
-            copy.input[place] = f"{name}__rounded"
-            if name in rounded:
+            made = copy.input[place] = f"{name}__rounded"
+            if made in rounded:
                 continue
-            rounded.add(name)
+            rounded.add(made)
             if name in constants:
                 value = constants[name].astype(np.float16).astype(np.float32)
-                graph.initializer.append(numpy_helper.from_array(value, f"{name}__rounded"))
+                graph.initializer.append(numpy_helper.from_array(value, made))
             else:
-                before.extend(_round(name, f"{name}__rounded"))
+                nodes.extend(_round(name, made))
+        nodes.append(copy)
         for place, name in enumerate(node.output):
             if kinds.get(name) == TensorProto.FLOAT:
                 copy.output[place] = f"{name}__raw"
-                after.extend(_round(f"{name}__raw", name))
-        _around(graph, before, after)
+                nodes.extend(_round(f"{name}__raw", name))
+    graph.node.extend(nodes)
     drop_unused_constants(graph)
     return twin
 
@@ -126,12 +126,6 @@ def rounding(model: onnx.ModelProto, fp32: frozenset[str]) -> onnx.ModelProto:
 def _round(source: str, to: str) -> Iterator[onnx.NodeProto]:
     yield helper.make_node("Cast", [source], [f"{to}__fp16"], to=TensorProto.FLOAT16)
     yield helper.make_node("Cast", [f"{to}__fp16"], [to], to=TensorProto.FLOAT)
-
-
-def _around(graph: onnx.GraphProto, before: list[onnx.NodeProto], after: list[onnx.NodeProto]) -> None:
-    """Puts nodes around the last one."""
-    last = graph.node.pop()
-    graph.node.extend([*before, last, *after])
 
 
 def _measuring(twin: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
