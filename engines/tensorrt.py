@@ -378,13 +378,19 @@ def _check_fit(model: ModelFile, bundle: Bundle, version: str, found: Gpu) -> No
             f"bundle {name} was built by {DISTRIBUTIONS[info.flavour]} {info.tensorrt} and {version} is"
             f" installed: {again}"
         )
-    if found.compute_capability not in info.compute_capabilities:
+    anywhere = bool(info.options.get("hardware_compatible")) and _since_ampere(found.compute_capability)
+    if found.compute_capability not in info.compute_capabilities and not anywhere:
         raise EngineError(
             f"bundle {name} was built for compute capability {', '.join(info.compute_capabilities)} and the"
             f" {found.name} has {found.compute_capability}: {again}"
         )
-    if info.device not in (None, found.name) and not info.options.get("hardware_compatible"):
+    if info.device not in (None, found.name) and not anywhere:
         raise EngineError(f"bundle {name} was built on a {info.device} and this is a {found.name}: {again}")
+
+
+def _since_ampere(compute_capability: str) -> bool:
+    """What TensorRT's HardwareCompatibilityLevel.AMPERE_PLUS makes a plan for."""
+    return tuple(map(int, compute_capability.split("."))) >= (8, 0)
 
 
 def _rebuild(model: ModelFile, bundle: Bundle, found: Gpu) -> str:

@@ -153,6 +153,20 @@ def test_a_plan_for_another_machine_is_refused_with_the_command_that_builds_it(
     assert "build it again with scanlight build-engine other/model.onnx" in seen.failed
 
 
+@pytest.mark.parametrize(
+    "compatible",
+    [
+        {"compute_capabilities": ("8.0",), "device": "NVIDIA A100", "options": {"hardware_compatible": True}},
+        {"tensorrt": "1.0.0.1", "options": {"version_compatible": True}},
+    ],
+)
+def test_a_plan_that_was_built_for_others_too_is_read(
+    observe: Observe, expected: Sequence[Score], tmp_path: Path, compatible: dict[str, object]
+) -> None:
+    bundle = write_bundle(tmp_path / "compatible", small_network(), **compatible)
+    assert broken(observe(bundle=bundle), expected) == []
+
+
 def test_another_thread_is_refused_and_harms_nothing(any_driver: dict[str, str], bundle: Path) -> None:
     script = """
 import sys, threading, numpy as np
