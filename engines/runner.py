@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engines.bundle import ModelFile, load_model
 from engines.onnxruntime import OnnxRuntimeEngine
-from engines.protocol import Engine, EngineError, EngineKind
+from engines.protocol import DeviceLost, Engine, EngineError, EngineKind
 from engines.tensorrt import TensorRTEngine
 
 
@@ -22,7 +22,8 @@ def open_engine(
     model has a plan that runs on this machine, and else the CPU, whose identity then says why. `threads` is
     for the CPU, `cache` the folder for what a GPU keeps from one start to the next.
 
-    Raises BundleError when it cannot be loaded, EngineError when it cannot be run.
+    Raises BundleError when it cannot be loaded, EngineError when it cannot be run, and with `tensorrt`
+    DeviceLost when the GPU fails meanwhile.
     """
     model = load_model(model) if isinstance(model, Path) else model
     if kind == "tensorrt":
@@ -31,6 +32,6 @@ def open_engine(
     if kind == "auto" and model.bundle is not None:
         try:
             return TensorRTEngine(model, cache)
-        except EngineError as error:
+        except (DeviceLost, EngineError) as error:
             why = str(error)
     return OnnxRuntimeEngine(model, threads, why)

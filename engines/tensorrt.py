@@ -70,7 +70,7 @@ class TensorRTEngine:
                 )
                 air = np.full(self.spec.grid.size, self.spec.grid.fill_hu, np.float32)
                 # The first run compiles and allocates what the later ones use.
-                self._run(input_tensor(air, self.spec))
+                self._plan.run(input_tensor(air, self.spec))
                 self._plan.keep_kernels()
         except self._cuda.Error as error:
             self.close()
@@ -101,7 +101,8 @@ class TensorRTEngine:
         tensor = input_tensor(volume, self.spec)
         prepared = time.perf_counter()
         with self._current():
-            outputs, timings = self._run(tensor)
+            assert self._plan is not None
+            outputs, timings = self._plan.run(tensor)
             computed = time.perf_counter()
             score, cells = probability(outputs[self.spec.output], self.spec), None
             if self.spec.heatmap:
@@ -119,38 +120,37 @@ class TensorRTEngine:
         """Give back the GPU: wait for its work, free what lies there, and let go of the context."""
         if self._context is None:
             return
-        self._check_thread()
-        context, self._context = self._context, None
-        plan, self._plan = self._plan, None
-        with suppress(self._cuda.Error):
-            context.push()
-            try:
-                if plan is not None:
-                    plan.free()
-            finally:
-                context.pop()
+        with suppress(DeviceLost), self._current():
+            if self._plan is not None:
+                self._plan.free()
+        context, self._context, self._plan = self._context, None, None
+        if context is not None:
+            with suppress(self._cuda.Error):
                 context.detach()
-
-    def _run(self, tensor: Float32) -> tuple[dict[str, Output], dict[str, float]]:
-        assert self._plan is not None
-        try:
-            return self._plan.run(tensor)
-        except DeviceLost:
-            # It takes nothing back, and trying may hang.
-            _never_free(self._plan)
-            self._context = self._plan = None
-            raise
 
     @contextmanager
     def _current(self) -> Iterator[None]:
-        """The context is current inside; one that is still pushed when a thread ends aborts the process."""
+        """The context is current inside; one that is still pushed when a thread ends aborts the process.
+
+        Raises DeviceLost when the driver fails inside: what it held is neither freed nor used any more.
+        """
         self._check_thread()
         context = self._context
-        context.push()
+        if context is None:
+            raise DeviceLost("the GPU was lost, or its engine is closed: open it in a new process")
         try:
-            yield
-        finally:
-            context.pop()
+            context.push()
+            try:
+                yield
+            finally:
+                context.pop()
+        except self._cuda.Error as error:
+            _never_free(context, self._plan)
+            self._context = self._plan = None
+            raise DeviceLost(
+                f"the GPU failed ({first_line(error)}): look for Xid messages in the kernel's log; only a new"
+                " process can use it again"
+            ) from None
 
     def _check_thread(self) -> None:
         if threading.get_ident() != self._thread:
@@ -304,17 +304,8 @@ class _LoadedPlan:
     def run(self, tensor: Float32) -> tuple[dict[str, Output], dict[str, float]]:
         """The outputs of an input tensor, valid until the next run, and milliseconds of each step by the GPU.
 
-        Raises EngineError when TensorRT refuses, DeviceLost when the GPU or the driver fails.
+        Raises EngineError when TensorRT refuses, PyCUDA's Error when the GPU or the driver fails.
         """
-        try:
-            return self._run(tensor)
-        except self._cuda.Error as error:
-            raise DeviceLost(
-                f"the GPU failed while it read a volume ({first_line(error)}): the process ends and is"
-                " started again; look for Xid messages in the kernel's log"
-            ) from None
-
-    def _run(self, tensor: Float32) -> tuple[dict[str, Output], dict[str, float]]:
         cuda, stream = self._cuda, self._stream
         begun, sent, computed, fetched = self._events
         source = self._buffers[self._spec.input]
@@ -348,9 +339,13 @@ class _LoadedPlan:
 
     def free(self) -> None:
         """Everything, last made first, once the device has done its work."""
-        with self._held:
+        try:
             if self._stream is not None:
                 self._stream.synchronize()
+        except self._cuda.Error:
+            _never_free(self)
+            raise
+        with self._held:
             self._stream, self._events = None, []
 
     def _hold(self, name: str, thing: object) -> None:
@@ -362,9 +357,10 @@ class _LoadedPlan:
         return self._log.last_error() or "TensorRT says no more"
 
 
-def _never_free(plan: _LoadedPlan) -> None:
+def _never_free(*things: object) -> None:
     """PyCUDA's destructors abort the process when the device does not answer, also while Python ends."""
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(plan))
+    for thing in things:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 def _check_fit(model: ModelFile, bundle: Bundle, version: str, found: Gpu) -> None:

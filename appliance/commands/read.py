@@ -42,7 +42,7 @@ def read(
     try:
         engine = open_engine(load_model(model or bundle or default_model()))
         rules = rules_for(engine.spec)
-    except (BundleError, EngineError, WrongModel) as error:
+    except (BundleError, DeviceLost, EngineError, WrongModel) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(USAGE) from None
     workers = max(1, (os.cpu_count() or 2) - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tensorrt_double import MAGIC, __version__
 
+from appliance.known_answers import expected_of, render
 from engines.bundle import ParityInfo, PlanInfo, write_manifest
 from engines.spec import Grid, ModelSpec, from_metadata, to_metadata
 
@@ -78,12 +80,16 @@ def small_volumes(count: int) -> np.ndarray:
 def write_bundle(
     folder: Path, content: bytes, plan_content: bytes | None = None, **of_the_plan: object
 ) -> Path:
-    """A bundle of the model `content`, whose plan the double computes in the model's own precision."""
+    """A bundle of the model `content`, whose plan the double computes in the model's own precision.
+
+    Its known answers are those that ship for the model: of another there are none.
+    """
     folder.mkdir()
     for name in ("model.onnx", "model.fp16.onnx"):
         (folder / name).write_bytes(content)
     (folder / "engine.plan").write_bytes(plan_content or MAGIC + content)
-    (folder / "known-answers.json").write_text("{}")
+    answers = expected_of(hashlib.sha256(content).hexdigest()) or {}
+    (folder / "known-answers.json").write_text(render(answers))
     properties = onnx.load_from_string(content).metadata_props
     spec = from_metadata({one.key: one.value for one in properties})
     plan = PlanInfo(

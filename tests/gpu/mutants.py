@@ -47,9 +47,9 @@ MUTANTS = (
         "Cuda failure: 201|no currently active context",
         (
             (
-                "        context.push()\n        try:\n            yield\n        finally:\n"
-                "            context.pop()\n",
-                "        yield\n",
+                "            context.push()\n            try:\n                yield\n            finally:\n"
+                "                context.pop()\n",
+                "            yield\n",
             ),
         ),
     ),
@@ -58,8 +58,8 @@ MUTANTS = (
         "a context is current after",
         (
             (
-                "            yield\n        finally:\n            context.pop()\n",
-                "            yield\n        finally:\n            pass\n",
+                "                yield\n            finally:\n                context.pop()\n",
+                "                yield\n            finally:\n                pass\n",
             ),
         ),
     ),
@@ -148,10 +148,9 @@ MUTANTS = (
         "leaked are left",
         (
             (
-                "                if plan is not None:\n                    plan.free()\n"
-                "            finally:\n                context.pop()\n                context.detach()\n",
-                "                context.pop()\n                context.detach()\n            finally:\n"
-                "                if plan is not None:\n                    plan.free()\n",
+                "            if self._plan is not None:\n                self._plan.free()\n        context,",
+                "            self._context.detach()\n            if self._plan is not None:\n"
+                "                self._plan.free()\n        context,",
             ),
         ),
     ),
@@ -173,7 +172,7 @@ MUTANTS = (
     Mutant(
         "context not given back",
         "1 contexts are left",
-        (("                context.detach()\n", ""),),
+        (("                context.detach()\n", "                pass\n"),),
     ),
     Mutant(
         "more memory with each volume",

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,18 @@ from bundles import write_bundle
 
 from engines.bundle import embedded_model
 from tools.gpu import lots
-from tools.gpu.check import beyond_limits
+from tools.gpu.check import (
+    LEAST_S,
+    _contract,
+    _part,
+    _Place,
+    beyond_limits,
+    cut_short,
+    without_folders,
+)
 from tools.gpu.machine import Machine
-from tools.gpu.report import Part, write
-from tools.gpu.wheels import LOCKS, Locked, read_lock, select
+from tools.gpu.report import Part, incomplete, write
+from tools.gpu.wheels import LOCKS, Locked, named, read_lock, select
 
 ROOT = shim.ROOT
 LOT = 400_000
@@ -44,7 +53,12 @@ MEASURED = {
     },
     "against_cpu": {"volumes": 100, "largest_delta": 0.002, "flags_changed": 0, "lowest_correlation": 0.999},
 }
+ABOUT = lots.About("3.12", ["numpy"])
 NO_GPU = Machine("", "there is no nvidia-smi", "", "", "", 0, "Debian", 2, PYTHON, "g++ 12", "")
+
+WITH_GPU = Machine(
+    "NVIDIA RTX A4000", "", "8.6", "16376 MiB", "580.65.06", 13000, "Debian", 8, "3.12.3", "", ""
+)
 
 
 @pytest.fixture
@@ -64,14 +78,14 @@ def files(tmp_path: Path) -> list[Path]:
 
 def test_lots_are_no_larger_than_asked_for_and_come_together_again(files: list[Path], tmp_path: Path) -> None:
     out, joined = tmp_path / "out", tmp_path / "joined"
-    count = lots.pack(files, out, LOT, {"python": "3.12"})
+    count = lots.pack(files, out, LOT, ABOUT)
     folders = sorted(out.iterdir())
     assert len(folders) == count > 2
     for folder in folders:
         assert sum(file.stat().st_size for file in folder.iterdir()) <= LOT
     (out / "lot-02").rename(out / "lot-01" / "as it was copied")
     joined.mkdir()
-    assert lots.unpack(out, joined) == {"python": "3.12"}
+    assert lots.unpack(out, joined) == ABOUT
     assert {one.name: one.read_bytes() for one in files} == {
         one.name: one.read_bytes() for one in joined.iterdir()
     }
@@ -80,7 +94,7 @@ def test_lots_are_no_larger_than_asked_for_and_come_together_again(files: list[P
 def test_a_lot_that_is_missing_or_damaged_is_named(files: list[Path], tmp_path: Path) -> None:
     out, joined = tmp_path / "out", tmp_path / "joined"
     joined.mkdir()
-    lots.pack(files, out, LOT, {})
+    lots.pack(files, out, LOT, ABOUT)
     part = next(out.rglob("large.whl.001"))
     content = part.read_bytes()
     part.write_bytes(b"x" + content[1:])
@@ -92,6 +106,18 @@ def test_a_lot_that_is_missing_or_damaged_is_named(files: list[Path], tmp_path: 
     next(out.rglob(lots.CONTENTS)).unlink()
     with pytest.raises(lots.LotError, match="which is in the first lot"):
         lots.unpack(out, joined)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"about": {"python"', '{"about": {"python": "3.12"}, "files": []}', '{"files": []}', "[]", "ÿ"],
+)
+def test_contents_that_are_cut_short_or_of_another_version_are_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / lots.CONTENTS).write_text(content, encoding="latin-1")
+    with pytest.raises(
+        lots.LotError, match=r"^contents\.json in .* is cut short, or of another version: copy"
+    ):
+        lots.unpack(tmp_path, tmp_path)
 
 
 def test_the_locks_name_what_each_python_needs_once_with_hashes() -> None:
@@ -114,6 +140,21 @@ def test_what_the_machine_has_is_left_out() -> None:
     locked = [Locked("numpy", "", "numpy==2"), Locked("onnx", "python_version < '3.12'", "onnx==1")]
     assert [one.name for one in select(locked, "3.11", ["numpy"])] == ["onnx"]
     assert [one.name for one in select(locked, "3.12", ["numpy"])] == []
+
+
+def test_have_is_read_with_blanks_and_commas() -> None:
+    assert named("numpy,Typing_Extensions  onnx, ", {"numpy", "onnx", "typing-extensions"}) == [
+        "numpy",
+        "onnx",
+        "typing-extensions",
+    ]
+
+
+def test_gpu_wheels_names_what_no_lock_file_has(tmp_path: Path) -> None:
+    done = module("tools.gpu.wheels", tmp_path / "wheels", "--have", "numpy,nunpy, onx")
+    assert done.returncode == 2
+    assert done.stderr.startswith("HAVE names nunpy, onx, which no lock file has: give names of")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -153,7 +194,7 @@ def test_without_anything_the_check_says_what_it_could_not_do(tmp_path: Path) ->
 def test_a_folder_that_does_not_fit_fails_and_is_reported(
     files: list[Path], tmp_path: Path, python: str, spoil: bool, said: str
 ) -> None:
-    lots.pack(files, tmp_path / "wheels", None, {"python": python, "left_out": []})
+    lots.pack(files, tmp_path / "wheels", None, lots.About(python, []))
     if spoil:
         next((tmp_path / "wheels").rglob("other.whl")).write_bytes(b"")
     done = module("tools.gpu.check", tmp_path / "wheels", "--out", tmp_path / "reports", path=str(tmp_path))
@@ -164,11 +205,8 @@ def test_a_folder_that_does_not_fit_fails_and_is_reported(
 
 
 def test_a_report_has_the_measurements_and_the_name_of_the_gpu(tmp_path: Path) -> None:
-    machine = Machine(
-        "NVIDIA RTX A4000", "", "8.6", "16376 MiB", "580.65.06", 13000, "Debian", 8, "3.12.3", "", ""
-    )
     parts = [Part("GPU", "passed", "a | b"), Part("TensorRT, edge", "passed", "told", 12.0, MEASURED)]
-    page = write(tmp_path, "2026-01-31", "0a03aef", machine, parts)
+    page = write(tmp_path, "2026-01-31", "0a03aef", WITH_GPU, parts)
     assert page.name == "2026-01-31-nvidia-rtx-a4000.md"
     text = page.read_text()
     for said in (
@@ -190,7 +228,6 @@ def test_a_report_has_the_measurements_and_the_name_of_the_gpu(tmp_path: Path) -
         ("against_cpu", "largest_delta", float("nan"), "differs by nan"),
         ("against_cpu", "flags_changed", 1, "1 flags differ"),
         ("against_cpu", "lowest_correlation", 0.98, "correlate by 0.980"),
-        ("against_cpu", "volumes", 0, "no time for a phantom"),
         ("speed", "memory_last_mib", 917.0, "memory grew by 17 MiB over 2000 volumes"),
     ],
 )
@@ -201,6 +238,74 @@ def test_a_measurement_beyond_its_limit_fails(group: str, key: str, value: float
     assert said in beyond_limits(measured)
     measured["trained"] = False
     assert bool(beyond_limits(measured)) == (key not in ("flags_changed", "lowest_correlation"))
+
+
+@pytest.mark.parametrize(
+    ("volumes", "phantoms", "said"),
+    [(1999, 100, "1,999 of 2,000 volumes were read"), (2000, 0, "0 of 100 phantoms were read")],
+)
+def test_what_was_cut_short_is_not_done(volumes: int, phantoms: int, said: str) -> None:
+    assert cut_short(MEASURED) == ""
+    measured = copy.deepcopy(MEASURED)
+    measured["speed"]["volumes"], measured["against_cpu"]["volumes"] = volumes, phantoms
+    assert said in cut_short(measured)
+    part = _part("TensorRT, edge", place(Path()), lambda: ("fast", measured), "")
+    assert (part.verdict, part.measured) == ("not done", measured)
+
+
+def test_tests_that_hang_with_the_real_driver_have_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = tmp_path / "hangs.py"
+    hangs.write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setattr("tools.gpu.check.CONTRACT", str(hangs))
+    monkeypatch.setattr("tools.gpu.check.LEAST_S", 0.0)
+    with_gpu, without = (
+        _part("contract", each, lambda each=each: _contract(each), "")
+        for each in (place(tmp_path, WITH_GPU), place(tmp_path, NO_GPU))
+    )
+    assert (with_gpu.verdict, without.verdict) == ("failed", "not done")
+    assert "hung with the machine's driver" in with_gpu.told
+
+
+def test_a_full_disk_is_told_without_a_path(tmp_path: Path) -> None:
+    def write_it() -> tuple[str, dict]:
+        with Path("/dev/full").open("wb", buffering=0) as full:
+            full.write(b"x")
+        raise AssertionError
+
+    assert "No space left on device; check the room" in _part("files", place(tmp_path), write_it, "").told
+    part = _part("files", place(tmp_path), (tmp_path / "a" / "b").read_text, "")
+    assert part.verdict == "failed"
+    assert part.told.startswith("b: No such file or directory; check the room on its disk")
+
+
+def test_no_report_names_a_folder_of_the_machine() -> None:
+    told = "/tmp/a1/files holds no pycuda-*.tar.gz: see '/home/me/x/a.log', docs/a/b or https://a.b/c/d"
+    assert without_folders(told) == "files holds no pycuda-*.tar.gz: see 'a.log', docs/a/b or https://a.b/c/d"
+
+
+@pytest.mark.parametrize("below", ["", "reports"])
+def test_a_file_where_the_report_is_to_go_is_told(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").touch()
+    done = module("tools.gpu.check", tmp_path / "nowhere", "--out", tmp_path / "file" / below)
+    assert done.returncode == 1
+    assert "name a folder for the report with ARGS='--out FOLDER'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_second_report_of_a_day_has_another_name(tmp_path: Path) -> None:
+    pages = [write(tmp_path, "2026-01-31", "0a03aef", NO_GPU, []) for _ in range(3)]
+    assert [page.name for page in pages] == [f"2026-01-31-no-gpu{n}.md" for n in ("", "-2", "-3")]
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_a_gpu_on_which_a_part_is_not_done_is_not_a_complete_check(tmp_path: Path) -> None:
+    parts = [Part("GPU", "passed", "told"), Part("TensorRT, edge", "not done", "no TensorRT")]
+    said = "This check is not complete: TensorRT, edge not done on NVIDIA RTX A4000."
+    assert incomplete(WITH_GPU, parts) == said
+    assert f"**{said}**" in write(tmp_path, "2026-01-31", "0a03aef", WITH_GPU, parts).read_text()
+    assert incomplete(WITH_GPU, parts[:1]) == incomplete(NO_GPU, parts) == ""
 
 
 @pytest.mark.slow
@@ -224,6 +329,10 @@ def test_a_bundle_is_measured(double_of_driver: dict[str, str], tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    not os.environ.get("SCANLIGHT_WHOLE_GPU_CHECK"),
+    reason="downloads 250 MB and takes minutes: SCANLIGHT_WHOLE_GPU_CHECK=1 runs it",
+)
 def test_the_whole_check_without_a_gpu(tmp_path: Path) -> None:
     prepared = module("tools.gpu.wheels", tmp_path / "wheels", "--python", PYTHON, "--lot-mb", "60")
     if "pip could not download" in prepared.stderr:
@@ -246,6 +355,11 @@ def test_the_whole_check_without_a_gpu(tmp_path: Path) -> None:
         "TensorRT, full": "not done",
     }
     assert "0 skipped, with the tests' own driver" in page
+
+
+def place(folder: Path, machine: Machine = NO_GPU) -> _Place:
+    """With the Python that runs this, and five seconds more than a part needs to be begun."""
+    return _Place(machine, folder, Path(sys.executable), time.monotonic() + LEAST_S + 5)
 
 
 def module(name: str, *words: str | Path, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:

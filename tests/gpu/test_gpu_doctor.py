@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -36,30 +37,56 @@ def otherwise(content: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-@pytest.mark.parametrize("right", [True, False])
-def test_the_device_is_held_to_the_reference(
-    tmp_path: Path, double_of_driver: dict[str, str], right: bool
-) -> None:
-    content = embedded_model("densitometry").read_bytes()
-    plan = MAGIC + (content if right else otherwise(content))
-    bundle = write_bundle(tmp_path / "bundle", content, plan)
+UNTRAINED = ("FP16 when it was built", "fsync of the state disk")
+"""They say nothing of the device: the bundle of the tests, and the disk under them."""
+
+
+def examined(folder: Path, bundle: Path, surroundings: dict[str, str]) -> dict[str, Any]:
+    """The report of a site on the doubles."""
     for name in ("export", "state"):
-        (tmp_path / name).mkdir()
-    config = tmp_path / "site.yaml"
+        (folder / name).mkdir()
+    config = folder / "site.yaml"
     config.write_text(
-        f"export_folder: {tmp_path}/export\nstate_folder: {tmp_path}/state\nlisten: 127.0.0.1:0\n"
+        f"export_folder: {folder}/export\nstate_folder: {folder}/state\nlisten: 127.0.0.1:0\n"
         f"model: {bundle}\nengine: tensorrt\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", EXAMINE, config],
-        env=double_of_driver,
+        env=surroundings,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+@pytest.mark.parametrize(
+    ("wait", "failed"),
+    [(2, ["Engine"]), (3, ["Model", "Speed", "Last slice to flag"])],
+    ids=["while it opens", "at the first volume"],
+)
+def test_a_device_that_is_lost_fails_what_comes_after_it(
+    tmp_path: Path, double_of_driver: dict[str, str], wait: int, failed: list[str]
+) -> None:
+    bundle = write_bundle(tmp_path / "bundle", embedded_model("densitometry").read_bytes())
+    report = examined(tmp_path, bundle, double_of_driver | {"SHIM_LOSE": f"719@{wait}"})
+    checks = [check for group in report["groups"] for check in group["checks"]]
+    wrong = [check for check in checks if check["verdict"] == "failed" and check["name"] not in UNTRAINED]
+    assert [check["name"] for check in wrong] == failed
+    assert "the GPU failed (cuStreamSynchronize failed: " in wrong[0]["measured"]
+    assert "State disk" in [check["name"] for check in checks]
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_the_device_is_held_to_the_reference(
+    tmp_path: Path, double_of_driver: dict[str, str], right: bool
+) -> None:
+    content = embedded_model("densitometry").read_bytes()
+    plan = MAGIC + (content if right else otherwise(content))
+    report = examined(tmp_path, write_bundle(tmp_path / "bundle", content, plan), double_of_driver)
     checks = {check["name"]: check for group in report["groups"] for check in group["checks"]}
     assert checks["Engine"]["measured"].startswith("tensorrt, tensorrt-rtx ")
     assert report["subject"]["engine"].startswith("tensorrt, tensorrt-rtx ")

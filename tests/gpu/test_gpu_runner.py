@@ -91,10 +91,24 @@ def test_kernels_are_kept_for_the_next_start_and_never_trusted(
     cache = tmp_path / "cache"
     assert broken(observe(cache=cache), expected) == []
     (file,) = cache.iterdir()
-    assert file.read_bytes().startswith(CACHE_MAGIC)
+    assert file.read_bytes() == CACHE_MAGIC + b" compiled"
+    assert broken(observe(cache=cache), expected) == []
+    assert file.read_bytes() == CACHE_MAGIC + b" kept"
     file.write_bytes(b"of another version")
     assert broken(observe(cache=cache), expected) == []
-    assert file.read_bytes().startswith(CACHE_MAGIC)
+    assert file.read_bytes() == CACHE_MAGIC + b" compiled"
+    other = write_bundle(tmp_path / "other", small_network(), options={"of": "another bundle"})
+    assert broken(observe(bundle=other, cache=cache), expected) == []
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_what_a_run_does_not_write_is_never_the_last_volume_s(
+    observe: Observe, any_driver: dict[str, str]
+) -> None:
+    seen = observe(any_driver | {"DOUBLE_SILENT_RUN": "4"})
+    assert seen.failed.startswith("BadOutput: ")
+    assert "not finite" in seen.failed
+    assert len(seen.probabilities) == 2
 
 
 @pytest.mark.parametrize("code", [46, 700, 719])
@@ -103,12 +117,10 @@ def test_a_lost_device_is_one_sentence_and_no_crash(
     observe: Observe, double_of_driver: dict[str, str], code: int, wait: int, volumes_read: int
 ) -> None:
     seen = observe(double_of_driver | {"SHIM_LOSE": f"{code}@{wait}"})
-    assert seen.failed.startswith(
-        "DeviceLost: the GPU failed while it read a volume (cuStreamSynchronize failed: "
-    )
+    assert seen.failed.startswith("DeviceLost: the GPU failed (cuStreamSynchronize failed: ")
     assert len(seen.probabilities) == volumes_read
     assert seen.closed_by == ""
-    assert seen.exit_code == 0, seen.said
+    assert (seen.exit_code, seen.said) == (0, "")
 
 
 def test_a_gpu_that_is_not_given_is_one_sentence(observe: Observe, double_of_driver: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from appliance.reading import Rules, WrongModel, rules_for
 from appliance.reasons import Outcome
 from appliance.records import Arrival, Slice, SlicePlan
 from engines.bundle import BundleError, load_model
-from engines.protocol import Engine, EngineError
+from engines.protocol import DeviceLost, Engine, EngineError
 from engines.runner import open_engine
 from tools.evaluate.cases import Cases, Unscored, cases_of, read_ids, read_labels
 from tools.problem import WrongInput
@@ -50,10 +50,12 @@ def read_tree(root: Path, model: Path, progress: Callable[[str, int, int], None]
     try:
         engine = open_engine(load_model(model))
         rules = rules_for(engine.spec)
-    except (BundleError, EngineError, WrongModel) as error:
+    except (BundleError, DeviceLost, EngineError, WrongModel) as error:
         raise WrongInput(str(error)) from None
     try:
         return score_tree(root, engine, rules, progress)
+    except DeviceLost as error:
+        raise WrongInput(str(error)) from None
     finally:
         engine.close()
 
