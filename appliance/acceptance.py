@@ -7,7 +7,9 @@ Scanlight.
 
 from __future__ import annotations
 
+import platform
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +38,11 @@ WHY_NOT: Final = {
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What is accepted: SHA-256 of the model and of the bundle's manifest ("" without a bundle), the engine
-    with its flavour, the device, its driver ("" without one), and the version of Scanlight."""
+    with its flavour, the device, its driver ("" without one), and the version of Scanlight.
+
+    Where the engine runs on the processor, the device has its name, so that a state folder that is taken to
+    another machine does not bring its acceptance along.
+    """
 
     model: str
     bundle: str
@@ -47,7 +53,16 @@ class Subject:
 
     @classmethod
     def of(cls, model: str, bundle: str, engine: EngineIdentity, version: str) -> Subject:
-        return cls(model, bundle, f"{engine.runner}, {engine.flavour}", engine.device, engine.driver, version)
+        device = f"cpu: {processor()}" if engine.device == "cpu" else engine.device
+        return cls(model, bundle, f"{engine.runner}, {engine.flavour}", device, engine.driver, version)
+
+
+@cache
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name (proc_cpuinfo(5)); its architecture where Linux names no model, as on ARM."""
+    lines = cpuinfo.read_text(errors="replace").splitlines()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.machine()
 
 
 class Acceptance(BaseModel):

@@ -91,11 +91,12 @@ class KnownAnswers:
 
     def check(self) -> dict[str, Answer]:
         """Read every series and compare; raises AnswersWrong, or EngineError where the engine fails."""
+        expectations = self._expectations()
         found = self.compute()
         wrong = {
             f"{name}: {difference}": None
-            for expected in (expected_of(self._engine.digest), _brought(self._came), _load(self._kept))
-            for name, answer in (expected or {}).items()
+            for expected in expectations
+            for name, answer in expected.items()
             for difference in (found[name].differences(answer) if name in found else ["is missing"])
         }
         if wrong:
@@ -104,6 +105,14 @@ class KnownAnswers:
                 " Check the installation (scanlight --version) and the device."
             )
         return found
+
+    def expected(self) -> int:
+        """How many answers `check` compares: none of a bare file until some are kept. Raises AnswersWrong."""
+        return len({name for expected in self._expectations() for name in expected})
+
+    def _expectations(self) -> list[dict[str, Answer]]:
+        known = (expected_of(self._engine.digest), _brought(self._came), _load(self._kept))
+        return [one for one in known if one is not None]
 
     def keep(self, found: dict[str, Answer]) -> None:
         """The first time, what was not expected beforehand becomes the expectation."""
@@ -163,11 +172,16 @@ def _load(path: Path) -> dict[str, Answer] | None:
 
 
 def _brought(text: bytes | None) -> dict[str, Answer] | None:
-    """Raises AnswersWrong for what is no such text."""
+    """Raises AnswersWrong for what is no such text, or names no answer."""
+    if text is None:
+        return None
     try:
-        return None if text is None else _answers(json.loads(text))
+        answers = _answers(json.loads(text))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AnswersWrong("The known answers of the bundle are damaged: build the bundle again.") from error
+    if not answers:
+        raise AnswersWrong("The bundle comes without a known answer: build the bundle again.")
+    return answers
 
 
 def _answers(content: dict[str, dict[str, object]]) -> dict[str, Answer]:

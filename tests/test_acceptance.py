@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from appliance.acceptance import (
     Acceptance,
     AcceptanceFile,
     Subject,
+    processor,
     why_not,
 )
 from engines.protocol import EngineIdentity
@@ -50,6 +52,17 @@ def test_another_runner_and_another_flavour_are_another_engine() -> None:
 def test_why_the_gpu_is_not_used_is_no_part_of_what_is_accepted() -> None:
     told = replace(ENGINE, why="another process holds the memory")
     assert why_not(SIGNED, Subject.of("m" * 64, "b" * 64, told, "0.1.0")) == ()
+
+
+def test_on_the_cpu_another_processor_is_another_device(tmp_path: Path) -> None:
+    cpu = EngineIdentity("onnxruntime", "onnxruntime 1.20", "cpu")
+    assert Subject.of("m" * 64, "", cpu, "0.1.0").device == f"cpu: {processor()}"
+    cpuinfo = "processor\t: {0}\nmodel name\t: Some: CPU @ 3 GHz\nmodel name\t: another\n"
+    (tmp_path / "x86").write_text(cpuinfo)
+    (tmp_path / "arm").write_text("processor\t: 0\nCPU part\t: 0xd0c\n")
+    assert processor(tmp_path / "x86") == "Some: CPU @ 3 GHz"
+    assert processor(tmp_path / "arm") == platform.machine()
+    assert SUBJECT.device == ENGINE.device
 
 
 def test_the_file_is_read_again_when_it_changes(tmp_path: Path) -> None:

@@ -82,13 +82,14 @@ def _answers(model: ModelFile, kind: EngineKind) -> str:
     try:
         with closing(open_engine(model, kind)) as engine:
             answers = KnownAnswers(engine, rules_for(engine.spec), _read, Path(), StateDisk(), came)
-            found = answers.check()
+            answers.check()
+            compared = answers.expected()
             by = engine.identity
     except NvidiaError:
         raise
     except (AnswersWrong, DeviceLost, EngineError, WrongModel) as error:
         _refuse(error)
-    return f"{len(found)} known answers are right on {by.device} ({by.flavour})"
+    return f"{compared} known answers are right on {by.device} ({by.flavour})"
 
 
 def _refuse(error: Exception | str) -> NoReturn:

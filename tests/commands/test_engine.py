@@ -10,7 +10,7 @@ import pytest
 from command import scanlight
 from sample_bundle import make_bundle
 
-from engines.bundle import default_model
+from engines.bundle import default_model, load_model, write_manifest
 
 
 @pytest.fixture
@@ -67,6 +67,18 @@ def test_one_flipped_byte_is_refused(bundle: Path, command: str, name: str) -> N
     assert refused.returncode == 1
     assert refused.stderr.strip().endswith("copy it again")
     assert refused.stdout == ""
+
+
+@pytest.mark.parametrize(("names", "told"), [((), "build the bundle again"), (("clear",), "")])
+def test_verify_says_how_many_answers_it_compared(bundle: Path, names: tuple[str, ...], told: str) -> None:
+    model = load_model(bundle)
+    assert model.bundle is not None
+    answers = json.loads(model.bundle.known_answers)
+    (bundle / "known-answers.json").write_text(json.dumps({name: answers[name] for name in names}))
+    write_manifest(bundle, "model.onnx", model.spec, model.bundle.info)
+    done = scanlight("engine", "verify", str(bundle))
+    assert done.returncode == bool(told)
+    assert told in done.stderr
 
 
 def test_verify_a_bundle_that_answers_otherwise(tmp_path: Path) -> None:

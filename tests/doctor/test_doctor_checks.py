@@ -20,6 +20,7 @@ from onnx import numpy_helper
 from sample_bundle import make_bundle
 
 from appliance.config import Config
+from appliance.imaging import IMAGING_VERSION
 from appliance.imaging.assess import Policy, assess
 from appliance.imaging.isolation import SlicePool
 from appliance.imaging.slices import read_slice
@@ -40,7 +41,6 @@ from tools.doctor.service import BOOTED, daemon_pid, port, sandbox
 from tools.doctor.speed import Run, run, speed
 from tools.evaluate.cases import Cases, Unscored
 from tools.evaluate.images import Joined
-from tools.problem import WrongInput
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Site = Callable[..., Config]
@@ -110,12 +110,23 @@ def test_a_model_of_which_nothing_is_known_is_not_passed_until_the_service_kept_
     (file,) = kept.iterdir()
     file.write_text(render({**found, "clear": replace(found["clear"], probability=0.5)}))
     assert known_answers(own, engine, kept, pool).verdict is Verdict.FAILED
+    file.rename(kept / f"{own.digest}-imaging{IMAGING_VERSION - 1}.json")
+    assert known_answers(own, engine, kept, pool).verdict is Verdict.NOT_DONE
 
 
 def test_the_answers_that_came_with_a_bundle_count(pool: SlicePool, tmp_path: Path) -> None:
     for off, verdict in ((0.0, Verdict.PASSED), (0.1, Verdict.FAILED)):
         bundle = load_model(make_bundle(tmp_path / f"{off}", probability_off=off))
         assert known_answers(bundle, OnnxRuntimeEngine(bundle), tmp_path, pool).verdict is verdict
+
+
+def test_a_bundle_that_comes_without_an_answer_is_not_passed(pool: SlicePool, tmp_path: Path) -> None:
+    bundle = load_model(make_bundle(tmp_path / "bundle"))
+    assert bundle.bundle is not None
+    silent = replace(bundle, bundle=replace(bundle.bundle, known_answers=b"{}"))
+    check = known_answers(silent, OnnxRuntimeEngine(silent), tmp_path, pool)
+    assert check.verdict is Verdict.FAILED
+    assert "build the bundle again" in check.measured
 
 
 def test_hashes_are_told_and_an_untrained_plan_fails(densitometry: ModelFile, tmp_path: Path) -> None:
@@ -306,8 +317,19 @@ def test_own_cases_are_read_from_their_files_and_judged_by_the_sites_operating_p
     assert checked("path,label\ncovid,0\nclear,1\n")[SENSITIVITY] is Verdict.FAILED
     assert checked(right + "gone,1\n")[READ] is Verdict.FAILED
     assert checked(right, replace(rules, operating_point=0.999))[SENSITIVITY] is Verdict.FAILED
-    with pytest.raises(WrongInput, match="neither 1 nor 0"):
-        checked("path,label\ncovid,yes\nclear,0\n")
+    assert checked("path,label\ncovid,1\ngone,0\n") == {READ: Verdict.FAILED}
+
+
+def test_a_folder_of_which_nothing_is_scored_fails_and_says_why(
+    densitometry: ModelFile, tmp_path: Path
+) -> None:
+    (tmp_path / "cases").mkdir()
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,label\na,1\nb,0\n")
+    engine, rules = OnnxRuntimeEngine(densitometry), rules_for(densitometry.spec)
+    (check,) = cases(LabelledCases(tmp_path / "cases", labels, 1.0, 1.0), engine, rules, nothing)
+    assert (check.name, check.verdict) == (READ, Verdict.FAILED)
+    assert check.measured.startswith("None of the 2 labelled series")
 
 
 def test_without_own_cases_it_says_what_is_missing(densitometry: ModelFile) -> None:

@@ -16,6 +16,8 @@ from harness import Appliance
 
 from appliance.acceptance import WHY_NOT
 from engines.bundle import default_model, embedded_model
+from tools.doctor.page import page
+from tools.doctor.report import HTML, JSON, read_report
 
 SmallChest = Callable[[str], list[Path]]
 
@@ -102,8 +104,8 @@ def test_from_the_test_beside_a_daemon_to_its_acceptance_and_out_of_it(
     cases, labels = labelled(tmp_path, small_chest)
     with Appliance(tmp_path, model=str(default_model())) as site:
         assert bands(site) == (["DEMO", "NOT ACCEPTED"], ["never_accepted"])
-        page = httpx.get(f"{site.url}/api/codes", timeout=5).json()
-        assert page["not_accepted"] == WHY_NOT
+        codes = httpx.get(f"{site.url}/api/codes", timeout=5).json()
+        assert codes["not_accepted"] == WHY_NOT
         before = sorted(path.name for path in site.state.iterdir())
         done = site.cli(
             "doctor",
@@ -121,7 +123,9 @@ def test_from_the_test_beside_a_daemon_to_its_acceptance_and_out_of_it(
         assert {name for name in checks if name not in LINES} == set()
         assert checks["Port of the page"]["measured"].endswith("the running Scanlight's")
         assert "1 of 1 positives flagged" in checks["Sensitivity on our own cases"]["measured"]
-        assert all(check["remedy"] for check in checks.values() if check["verdict"] == "failed")
+        not_passed = [check for check in checks.values() if check["verdict"] != "passed"]
+        assert all(check["remedy"] for check in not_passed)
+        assert all(f"  {check['name']}: {check['remedy']}" in done.stdout for check in not_passed)
 
         # The daemon has seen nothing of it, and nothing is left.
         assert sorted(path.name for path in site.state.iterdir()) == before
@@ -132,7 +136,8 @@ def test_from_the_test_beside_a_daemon_to_its_acceptance_and_out_of_it(
 
         for check in checks.values():
             check["verdict"] = "passed" if check["name"] in TIMED else check["verdict"]
-        (out / "report.json").write_text(json.dumps(report))
+        (out / JSON).write_text(json.dumps(report))
+        (out / HTML).write_text(page(*read_report(out), None))
         done = site.cli("accept", str(out), "--name", "A. Physicist", "--name", "B. IT")
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("Signed by A. Physicist, B. IT; report.json has the SHA-256 ")

@@ -55,6 +55,19 @@ def test_a_wrong_table_of_labels_is_told_before_anything_takes_minutes(site: Sit
     assert told == []
 
 
+@pytest.mark.parametrize(("label", "word"), [(1, "specificity"), (0, "sensitivity")])
+def test_labels_of_one_class_are_told_before_anything_takes_minutes(
+    site: Site, tmp_path: Path, label: int, word: str
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text(f"path,label\na,{label}\nb,{label}\n")
+    told: list[str] = []
+    plan = Plan(cases=LabelledCases(tmp_path, labels, 0.9, 0.9))
+    with pytest.raises(WrongInput, match=f"no case has label {1 - label}: add some, for there is no {word}"):
+        examine(site(), plan, told.append)
+    assert told == []
+
+
 @pytest.mark.parametrize(
     ("settings", "polled", "seconds"),
     [

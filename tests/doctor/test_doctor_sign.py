@@ -131,6 +131,20 @@ def test_what_is_no_report_is_refused(site: Site, tmp_path: Path, content: bytes
         sign(folder, NAMES, site())
 
 
+def test_a_report_that_was_edited_is_not_signed(site: Site, tmp_path: Path) -> None:
+    folder, config = written(tmp_path / "report", with_verdict(Verdict.FAILED)), site()
+    (folder / JSON).write_bytes(with_verdict(Verdict.PASSED).render())
+    with pytest.raises(NotPassed, match="it was changed after it was written: run scanlight doctor again"):
+        sign(folder, NAMES, config)
+    assert not StateFolder(config.state_folder).acceptance.exists()
+
+
+def test_who_signs_later_signs_the_same_report(site: Site, tmp_path: Path) -> None:
+    config, folder = site(), written(tmp_path / "report")
+    first = sign(folder, NAMES[:1], config)
+    assert sign(folder, NAMES[1:], config).report_sha256 == first.report_sha256
+
+
 @pytest.mark.parametrize("name", ["", " ", "A\nB"])
 def test_nobody_signs(site: Site, tmp_path: Path, name: str) -> None:
     with pytest.raises(WrongInput, match="--name"):

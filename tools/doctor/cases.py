@@ -9,16 +9,21 @@ from typing import Final
 
 from appliance.reading import Rules
 from engines.protocol import Engine
-from tools.doctor.check import Check, judged, not_done
+from tools.doctor.check import Check, failed, judged, not_done
 from tools.evaluate.cases import read_labels
 from tools.evaluate.images import Joined, join, score_tree
 from tools.evaluate.intervals import Proportion
 from tools.evaluate.operating_point import at_threshold
+from tools.problem import WrongInput
 from tools.sheet import read_sheet
 
 SENSITIVITY: Final = "Sensitivity on our own cases"
 SPECIFICITY: Final = "Specificity on our own cases"
 READ: Final = "Own cases that are read"
+_ALL: Final = "all"
+_UNREAD: Final = (
+    "scanlight read DIR says why: take off the table what is not for the model, export the rest again"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +38,29 @@ class LabelledCases:
 
 def check_labels(asked: LabelledCases) -> None:
     """Before anything takes minutes. Raises WrongInput where the table is wrong."""
-    read_labels(read_sheet(asked.labels), None)
+    labels = read_labels(read_sheet(asked.labels), None)
+    for wanted, rate in ((True, "sensitivity"), (False, "specificity")):
+        if wanted not in labels:
+            raise WrongInput(
+                f"{asked.labels}: no case has label {int(wanted)}: add some, for there is no {rate} without."
+            )
 
 
 def cases(
     asked: LabelledCases | None, engine: Engine, rules: Rules, progress: Callable[[str, int, int], None]
 ) -> Iterator[Check]:
-    """Raises WrongInput where the table or the folder is wrong."""
+    """Before them, `check_labels`."""
     if asked is None:
         why, how = "no labelled cases were named", "name some: --cases DIR --labels CSV with both limits"
         yield not_done(SENSITIVITY, why, "set beforehand: --min-sensitivity", how)
         yield not_done(SPECIFICITY, why, "set beforehand: --min-specificity", how)
         return
-    sheet = read_sheet(asked.labels)
-    joined = join(score_tree(asked.images, engine, rules, progress), asked.images, sheet, None)
+    try:
+        sheet = read_sheet(asked.labels)
+        joined = join(score_tree(asked.images, engine, rules, progress), asked.images, sheet, None)
+    except WrongInput as error:
+        yield failed(READ, str(error), _ALL, _UNREAD)
+        return
     yield from judge(joined, asked, rules.operating_point)
 
 
@@ -58,8 +72,8 @@ def judge(joined: Joined, asked: LabelledCases, operating_point: float) -> Itera
         READ,
         scored == of,
         f"{scored} of {of}" + "".join(f"; {one.why}" for one in joined.not_scored[:3]),
-        "all",
-        "scanlight read DIR says why: take off the table what is not for the model, export the rest again",
+        _ALL,
+        _UNREAD,
     )
     for name, rate, least, word in (
         (SENSITIVITY, found.sensitivity, asked.min_sensitivity, "positives flagged"),

@@ -43,6 +43,6 @@ def failed(name: str, why: str, limit: str, remedy: str) -> Check:
     return Check(name, why, limit, Verdict.FAILED, remedy)
 
 
-def not_done(name: str, why: str, limit: str, remedy: str = "") -> Check:
+def not_done(name: str, why: str, limit: str, remedy: str) -> Check:
     """A check that this machine, or whoever runs the test, has nothing for."""
     return Check(name, why, limit, Verdict.NOT_DONE, remedy)

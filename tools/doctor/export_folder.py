@@ -29,6 +29,9 @@ _SHARES_MAKE_NONE: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.
 
 CLOCK: Final = "Clock of the export folder"
 _CLOCK_LIMIT: Final = f"within {CLOCK_S:.0f} s of this machine's clock"
+_LOOK: Final = (
+    "nothing where it should only be read; else export a series from the scanner, and see its flag come"
+)
 _EVENTS: Final = "close events are seen, or the folder is polled"
 
 
@@ -86,8 +89,8 @@ def _probes(config: Config, mount: Mount) -> Iterator[Check]:
         seen, behind_s = probe(config.export_folder)
     except OSError as error:
         why = _unwritten(error)
-        yield _polled(mount, polls) or not_done("Close events", why, _EVENTS)
-        yield not_done(CLOCK, why, _CLOCK_LIMIT)
+        yield _polled(mount, polls) or not_done("Close events", why, _EVENTS, _LOOK)
+        yield not_done(CLOCK, why, _CLOCK_LIMIT, _LOOK)
         return
     yield _polled(mount, polls) or judged(
         "Close events",

@@ -19,6 +19,7 @@ GPU_MEMORY_GIB: Final = 2.0
 """More than the largest network takes with its plan, its activations and CUDA's own context."""
 
 _ON_THE_CPU: Final = "the engine runs on the processor"
+_FOR_A_GPU: Final = "nothing, or set model to a bundle and engine: auto to use a GPU"
 
 
 def machine(config: Config, model: ModelFile, engine: Engine) -> Iterator[Check]:
@@ -35,9 +36,12 @@ def machine(config: Config, model: ModelFile, engine: Engine) -> Iterator[Check]
     if identity.runner == "tensorrt":
         yield from _gpu(gpu(load_cuda()), model)
     else:
-        yield not_done("GPU", _ON_THE_CPU, "one that the plan is built for")
-        yield not_done("Driver", _ON_THE_CPU, "one with which the plan runs")
-        yield not_done("GPU memory", _ON_THE_CPU, f"at least {GPU_MEMORY_GIB:g} GiB")
+        for name, limit in (
+            ("GPU", "one that the plan is built for"),
+            ("Driver", "one with which the plan runs"),
+            ("GPU memory", f"at least {GPU_MEMORY_GIB:g} GiB"),
+        ):
+            yield not_done(name, _ON_THE_CPU, limit, _FOR_A_GPU)
     yield memory(config.memory_budget_mb)
     yield versions()
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from appliance.imaging.isolation import SlicePool, WorkerLost
 from appliance.imaging.slices import ChangedMeanwhile, NotDicom, Unreadable
-from appliance.known_answers import PROBABILITY_TOLERANCE, AnswersWrong, KnownAnswers, expected_of
+from appliance.known_answers import PROBABILITY_TOLERANCE, AnswersWrong, KnownAnswers
 from appliance.reading import Rules, rules_for
 from appliance.records import Slice, SlicePlan
 from appliance.state_disk import StateDisk
@@ -60,7 +60,8 @@ def known_answers(model: ModelFile, engine: Engine, kept: Path, pool: SlicePool)
     came = model.bundle.known_answers if model.bundle else None
     rules: Rules = rules_for(model.spec)
     try:
-        found = KnownAnswers(engine, rules, read_slices, kept, StateDisk(), came).check()
+        answers = KnownAnswers(engine, rules, read_slices, kept, StateDisk(), came)
+        found, compared = answers.check(), answers.expected()
     except (AnswersWrong, EngineError) as error:
         return failed(
             KNOWN_ANSWERS,
@@ -69,7 +70,7 @@ def known_answers(model: ModelFile, engine: Engine, kept: Path, pool: SlicePool)
             "do not use it: have the device and its driver looked at, and install again",
         )
     measured = ", ".join(f"{name} {answer.probability:.4f}" for name, answer in found.items())
-    if expected_of(model.digest) is None and came is None and not _kept(kept, model.digest):
+    if not compared:
         return not_done(
             KNOWN_ANSWERS,
             f"{measured}: nothing was expected of this model",
@@ -77,7 +78,3 @@ def known_answers(model: ModelFile, engine: Engine, kept: Path, pool: SlicePool)
             "start the service once, which keeps what the model answers, or use a bundle",
         )
     return judged(KNOWN_ANSWERS, True, measured, _LIMIT, "")
-
-
-def _kept(folder: Path, digest: str) -> bool:
-    return any(folder.glob(f"{digest}-*.json"))

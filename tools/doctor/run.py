@@ -107,7 +107,7 @@ def _open(config: Config, place: Path) -> _Opened | Group:
         return Group(name, (failed("Hashes of the model", str(error), limit, "copy or build it again"),))
     try:
         return _Opened(model, open_engine(model, config.engine, cache=place), rules)
-    except EngineError as error:
+    except (DeviceLost, EngineError) as error:
         remedy = "do what the sentence says, or set engine: auto"
         return Group(name, (failed("Engine", str(error), limit, remedy),))
 

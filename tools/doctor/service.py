@@ -38,7 +38,9 @@ def user(config: Config) -> Check:
     try:
         owner = _name(config.state_folder.stat().st_uid)
     except OSError as error:
-        return not_done(name, f"{me}; the state folder cannot be seen: {error.strerror}", limit)
+        return not_done(
+            name, f"{me}; the state folder cannot be seen: {error.strerror}", limit, "start the service once"
+        )
     if me == owner:
         return judged(name, True, me, limit, "")
     return not_done(name, f"{me}, not {owner}", limit, f"sudo -u {owner} scanlight doctor")
@@ -111,7 +113,7 @@ def sandbox(unit: str | Path = UNIT) -> Check:
     name, remedy = "Sandbox of the service", "install it with install.sh, and look at what its drop-ins open"
     program = shutil.which("systemd-analyze")
     if program is None or not (isinstance(unit, Path) or BOOTED.exists()):
-        return not_done(name, "no systemd runs here", _SANDBOX)
+        return not_done(name, "no systemd runs here", _SANDBOX, "run it on the machine of the service")
     offline = ["--offline=yes"] if isinstance(unit, Path) else []
     done = subprocess.run(
         [program, "security", "--no-pager", *offline, str(unit)], capture_output=True, text=True, check=False

@@ -18,7 +18,7 @@ from appliance.state_folder import StateFolder
 from engines.bundle import BundleError, default_model, load_model
 from tools.doctor.check import Verdict
 from tools.doctor.page import page
-from tools.doctor.report import HTML, SIGNED, read_report
+from tools.doctor.report import HTML, JSON, SIGNED, read_report
 from tools.problem import WrongInput
 
 
@@ -36,6 +36,11 @@ def sign(folder: Path, names: Sequence[str], config: Config) -> Acceptance:
         if not name.strip() or not name.isprintable():
             raise WrongInput("--name needs who signs, such as 'A. Physicist'.")
     report, content = read_report(folder)
+    if hashlib.sha256(content).hexdigest().encode() not in (folder / HTML).read_bytes():
+        raise NotPassed(
+            f"{folder / JSON} is not what {HTML} beside it was written of, so it was changed after it was"
+            " written: run scanlight doctor again."
+        )
     if report.subject is None or report.about is None or not report.passed:
         missed = ", ".join(report.names(Verdict.FAILED))
         raise NotPassed(

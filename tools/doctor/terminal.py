@@ -28,8 +28,8 @@ def show(report: Report, console: Console) -> None:
             found.add_row(*map(Text, words), Text(check.verdict, style=_STYLES[check.verdict]))
         console.print(found)
         for check in group.checks:
-            if check.verdict is Verdict.FAILED:
-                console.print(Text(f"  {check.name}: {check.remedy}", style=_STYLES[Verdict.FAILED]))
+            if check.verdict is not Verdict.PASSED:
+                console.print(Text(f"  {check.name}: {check.remedy}", style=_STYLES[check.verdict]))
         console.print()
     wrong = report.names(Verdict.FAILED)
     console.print(
