@@ -262,7 +262,7 @@ def test_tests_that_hang_with_the_real_driver_have_failed(
     monkeypatch.setattr("tools.gpu.check.LEAST_S", 0.0)
     with_gpu, without = (
         _part("contract", each, lambda each=each: _contract(each), "")
-        for each in (place(tmp_path, WITH_GPU), place(tmp_path, NO_GPU))
+        for each in (place(tmp_path, WITH_GPU, 2), place(tmp_path, NO_GPU, 2))
     )
     assert (with_gpu.verdict, without.verdict) == ("failed", "not done")
     assert "hung with the machine's driver" in with_gpu.told
@@ -306,6 +306,22 @@ def test_a_gpu_on_which_a_part_is_not_done_is_not_a_complete_check(tmp_path: Pat
     assert incomplete(WITH_GPU, parts) == said
     assert f"**{said}**" in write(tmp_path, "2026-01-31", "0a03aef", WITH_GPU, parts).read_text()
     assert incomplete(WITH_GPU, parts[:1]) == incomplete(NO_GPU, parts) == ""
+
+
+def test_a_gpu_that_is_lost_ends_the_measurement_with_one_sentence(
+    double_of_driver: dict[str, str], bundle: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.gpu.measure", bundle, "20"],
+        cwd=ROOT,
+        env=double_of_driver | {"SHIM_LOSE": "719@4"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("the GPU failed (cuStreamSynchronize failed: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.slow
@@ -357,9 +373,9 @@ def test_the_whole_check_without_a_gpu(tmp_path: Path) -> None:
     assert "0 skipped, with the tests' own driver" in page
 
 
-def place(folder: Path, machine: Machine = NO_GPU) -> _Place:
-    """With the Python that runs this, and five seconds more than a part needs to be begun."""
-    return _Place(machine, folder, Path(sys.executable), time.monotonic() + LEAST_S + 5)
+def place(folder: Path, machine: Machine = NO_GPU, seconds: float = 2 * LEAST_S) -> _Place:
+    """With the Python that runs this, and so much time."""
+    return _Place(machine, folder, Path(sys.executable), time.monotonic() + seconds)
 
 
 def module(name: str, *words: str | Path, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,7 +26,7 @@ from xml.etree import ElementTree
 
 from tools.gpu import lots
 from tools.gpu.machine import Machine, look
-from tools.gpu.report import NOT_DONE, Part, Verdict, write
+from tools.gpu.report import NOT_DONE, PHANTOMS, VOLUMES, Part, Verdict, incomplete, write
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 REPORTS: Final = ROOT / "docs" / "gpu-reports"
@@ -52,9 +54,15 @@ GROWTH_MIB: Final = 16.0
 Found = tuple[str, dict[str, Any]]
 """What a part tells, and what it measured."""
 
+Outcome = tuple[Verdict, str, dict[str, Any]]
+
 
 class _NotDoneError(Exception):
     """Why a part could not be done."""
+
+
+class _OverdueError(_NotDoneError):
+    """It did not end before the time was over."""
 
 
 class _FailedError(Exception):
@@ -74,7 +82,7 @@ class _Place:
         return self.ends - time.monotonic()
 
     def run(self, *words: str | Path, more: Mapping[str, str] | None = None) -> str:
-        """What a module of that Python prints. Raises _FailedError, or _NotDoneError when time is over."""
+        """What a module of that Python prints. Raises _FailedError, or _OverdueError when time is over."""
         process = subprocess.Popen(
             [str(self.python), "-m", *map(str, words)],
             cwd=ROOT,
@@ -91,7 +99,7 @@ class _Place:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             if isinstance(error, subprocess.TimeoutExpired):
-                raise _NotDoneError("it was ended, since its time was over") from None
+                raise _OverdueError("it was ended, since its time was over") from None
             raise
         told = _last_line(problems) or _last_line(said)
         if process.returncode == NOT_DONE:
@@ -125,23 +133,37 @@ def _part(name: str, place: _Place, work: Callable[[], Found], missing: str) -> 
     sys.stderr.write(f"{name}: ")
     sys.stderr.flush()
     began = time.monotonic()
-
-    def ended(verdict: Verdict, told: str, measured: dict[str, Any] | None = None) -> Part:
-        sys.stderr.write(f"{verdict}, {told}\n")
-        return Part(name, verdict, told, time.monotonic() - began, measured or {})
-
     if missing:
-        return ended("not done", f"it needs {missing}")
-    if place.left() < LEAST_S:
-        return ended("not done", "there was no time left")
+        verdict, told, measured = _not_done(f"it needs {missing}")
+    elif place.left() < LEAST_S:
+        verdict, told, measured = _not_done("there was no time left")
+    else:
+        verdict, told, measured = _outcome(work)
+    told = without_folders(told)
+    sys.stderr.write(f"{verdict}, {told}\n")
+    return Part(name, verdict, told, time.monotonic() - began, measured)
+
+
+def _outcome(work: Callable[[], Found]) -> Outcome:
     try:
         told, measured = work()
     except _NotDoneError as why:
-        return ended("not done", str(why))
+        return _not_done(str(why))
     except _FailedError as why:
-        return ended("failed", str(why))
-    problem = beyond_limits(measured) if measured else ""
-    return ended("failed" if problem else "passed", problem or told, measured)
+        return "failed", str(why), {}
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        advice = "check the room on its disk, or name another folder with TMPDIR"
+        return "failed", f"{name}{error.strerror or error}; {advice}", {}
+    if measured and (problem := beyond_limits(measured)):
+        return "failed", problem, measured
+    if measured and (short := cut_short(measured)):
+        return "not done", short, measured
+    return "passed", told, measured
+
+
+def _not_done(why: str) -> Outcome:
+    return "not done", why, {}
 
 
 def _gpu(machine: Machine) -> Found:
@@ -161,27 +183,31 @@ def _make_environment(place: _Place, wheels: Path) -> Found:
     except lots.LotError as problem:
         raise _FailedError(str(problem)) from None
     mine = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if about["python"] != mine:
+    if about.python != mine:
         raise _FailedError(
-            f"the folder is for Python {about['python']} and this is {mine}: start make gpu-check with"
-            f" PYTHON=python{about['python']}, or prepare another folder"
+            f"the folder is for Python {about.python} and this is {mine}: start make gpu-check with"
+            f" PYTHON=python{about.python}, or prepare another folder"
         )
+    if importlib.util.find_spec("ensurepip") is None:
+        raise _FailedError(f"no virtual environment can be made: apt-get install python{mine}-venv")
     try:
         venv.create(
             place.python.parents[1],
-            system_site_packages=bool(about["left_out"]),
+            system_site_packages=bool(about.left_out),
             symlinks=True,
             with_pip=True,
         )
-    except (OSError, subprocess.CalledProcessError):
-        raise _FailedError(f"no virtual environment can be made: apt-get install python{mine}-venv") from None
+    except subprocess.CalledProcessError as error:
+        why = _last_line((error.output or b"").decode(errors="replace"))
+        raise _FailedError(f"no virtual environment can be made: {why}") from None
     pip = ("pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps")
     installed = sorted(place.files.glob("*.whl"))
-    place.run(*pip, *(one for one in installed if not one.name.startswith("nvidia_cuda_")))
+    if chosen := [one for one in installed if not one.name.startswith("nvidia_cuda_")]:
+        place.run(*pip, *chosen)
     sources = [one for one in sorted(place.files.glob("*.tar.gz")) if not one.name.startswith("pycuda-")]
     if sources:
         place.run(*pip, "--no-build-isolation", *sources)
-    had = f", and what was here of {', '.join(about['left_out'])}" if about["left_out"] else ""
+    had = f", and what was here of {', '.join(about.left_out)}" if about.left_out else ""
     return f"{len(installed)} wheels for Python {mine}{had}", {}
 
 
@@ -204,7 +230,13 @@ def _functions(place: _Place) -> Found:
 
 def _contract(place: _Place) -> Found:
     if place.machine.gpu:
-        return f"{_pytest(place, CONTRACT, {REAL_DRIVER: '1'})}, with the machine's driver", {}
+        try:
+            return f"{_pytest(place, CONTRACT, {REAL_DRIVER: '1'})}, with the machine's driver", {}
+        except _OverdueError:
+            raise _FailedError(
+                "the tests hung with the machine's driver until the time was over: look at dmesg,"
+                " and repeat with ARGS='--minutes 30'"
+            ) from None
     return f"{_pytest(place, CONTRACT, {})}, with the tests' own driver on the memory of the host", {}
 
 
@@ -229,8 +261,11 @@ def _pytest(place: _Place, file: str, more: Mapping[str, str]) -> str:
 
 
 def _tests(results: Path) -> list[ElementTree.Element]:
-    # Written by our own tests a moment ago.
-    return list(ElementTree.parse(results).iter("testcase"))  # noqa: S314
+    try:
+        # Written by our own tests a moment ago.
+        return list(ElementTree.parse(results).iter("testcase"))  # noqa: S314
+    except ElementTree.ParseError:
+        raise _FailedError("what the tests wrote of themselves is cut short") from None
 
 
 def _tensorrt(place: _Place, model: Path, share: float) -> Found:
@@ -252,9 +287,7 @@ def beyond_limits(measured: Mapping[str, Any]) -> str:
     speed, cpu = measured["speed"], measured["against_cpu"]
     alike = cpu["lowest_correlation"] if measured["trained"] else None
     problems = []
-    if not cpu["volumes"]:
-        problems.append("there was no time for a phantom")
-    elif not cpu["largest_delta"] <= LARGEST_DELTA:
+    if cpu["volumes"] and not cpu["largest_delta"] <= LARGEST_DELTA:
         problems.append(f"the probability differs by {cpu['largest_delta']:.4f} from the CPU's")
     if measured["trained"] and cpu["flags_changed"]:
         problems.append(f"{cpu['flags_changed']} flags differ from the CPU's")
@@ -264,6 +297,19 @@ def beyond_limits(measured: Mapping[str, Any]) -> str:
     if growth > GROWTH_MIB:
         problems.append(f"memory grew by {growth:.0f} MiB over {speed['volumes']} volumes")
     return "; ".join(problems)
+
+
+def cut_short(measured: Mapping[str, Any]) -> str:
+    """What `tools.gpu.measure` had no time for, "" for nothing."""
+    volumes, phantoms = measured["speed"]["volumes"], measured["against_cpu"]["volumes"]
+    short = [f"{volumes:,} of {VOLUMES:,} volumes"] if volumes < VOLUMES else []
+    short += [f"{phantoms} of {PHANTOMS} phantoms"] if phantoms < PHANTOMS else []
+    return f"{' and '.join(short)} were read: give it more time with ARGS='--minutes 30'" if short else ""
+
+
+def without_folders(text: str) -> str:
+    """With a file's name alone where its whole path is: no page tells where things lie on a machine."""
+    return re.sub(r"(?<![\w./])/(?:[^\s/'\",:;]+/)+([^\s/'\",:;]+)", r"\1", text)
 
 
 def _last_line(text: str) -> str:
@@ -287,20 +333,30 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPORTS, help="the folder for the report")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="the time for everything")
     given = parser.parse_args()
-    began = time.monotonic()
-    machine = look()
-    with tempfile.TemporaryDirectory() as name:
-        files = Path(name) / "files"
-        files.mkdir()
-        place = _Place(
-            machine, files, Path(name) / "venv" / "bin" / "python", began + given.minutes * 60 - RESERVE_S
-        )
-        parts = list(check(place, given.wheels))
-    day = datetime.datetime.now(datetime.UTC).date().isoformat()
-    page = write(given.out, day, _revision(), machine, parts)
+    try:
+        given.out.mkdir(parents=True, exist_ok=True)
+        machine, parts = _checked(given.wheels, given.minutes)
+        day = datetime.datetime.now(datetime.UTC).date().isoformat()
+        page = write(given.out, day, _revision(), machine, parts)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        sys.exit(f"{name}{error.strerror or error}: name a folder for the report with ARGS='--out FOLDER'")
     sys.stderr.write(f"{page}\n")
+    if missing := incomplete(machine, parts):
+        sys.stderr.write(f"{missing}\n")
     if any(one.verdict == "failed" for one in parts):
         sys.exit(1)
+
+
+def _checked(wheels: Path, minutes: float) -> tuple[Machine, list[Part]]:
+    """Raises OSError when there is no folder for what is made."""
+    ends = time.monotonic() + minutes * 60 - RESERVE_S
+    machine = look()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        files = Path(name) / "files"
+        files.mkdir()
+        place = _Place(machine, files, Path(name) / "venv" / "bin" / "python", ends)
+        return machine, list(check(place, wheels))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 CONTENTS: Final = "contents.json"
 CONTENTS_BYTES: Final = 100_000
@@ -24,6 +24,14 @@ class LotError(Exception):
 
 
 @dataclass(frozen=True)
+class About:
+    """For which Python, such as 3.12, and what of the lock files its own Python has already."""
+
+    python: str
+    left_out: list[str]
+
+
+@dataclass(frozen=True)
 class _Packed:
     """A file by its name; `parts` are its pieces in order, by their names."""
 
@@ -32,7 +40,7 @@ class _Packed:
     parts: list[str]
 
 
-def pack(files: Sequence[Path], out: Path, lot_bytes: int | None, about: dict[str, Any]) -> int:
+def pack(files: Sequence[Path], out: Path, lot_bytes: int | None, about: About) -> int:
     """Write the files below the folder `out`, and what they are and `about` into the first lot.
 
     Without a size of lots there is one. Returns how many there are.
@@ -48,12 +56,12 @@ def pack(files: Sequence[Path], out: Path, lot_bytes: int | None, about: dict[st
         for name, piece in zip(names, pieces, strict=True):
             (_folder(out, _lot_for(len(piece), lots, room)) / name).write_bytes(piece)
         packed.append(_Packed(file.name, hashlib.sha256(content).hexdigest(), names))
-    contents = {"about": about, "files": [asdict(one) for one in packed]}
+    contents = {"about": asdict(about), "files": [asdict(one) for one in packed]}
     (_folder(out, 0) / CONTENTS).write_text(json.dumps(contents, indent=1) + "\n")
     return max(1, len(lots))
 
 
-def unpack(folder: Path, out: Path) -> dict[str, Any]:
+def unpack(folder: Path, out: Path) -> About:
     """Put together in `out` what was packed and now lies anywhere below `folder`; returns what it is about.
 
     Raises LotError when something is missing or is not what was packed.
@@ -61,8 +69,8 @@ def unpack(folder: Path, out: Path) -> dict[str, Any]:
     found = {path.name: path for path in folder.rglob("*") if path.is_file()}
     if CONTENTS not in found:
         raise LotError(f"{folder.name} has no {CONTENTS}, which is in the first lot: copy all lots into it")
-    contents = json.loads(found[CONTENTS].read_text())
-    for one in (_Packed(**each) for each in contents["files"]):
+    about, files = _read(found[CONTENTS], folder)
+    for one in files:
         for part in one.parts:
             if part not in found:
                 raise LotError(f"{folder.name} has no {part}: copy all lots into it")
@@ -70,8 +78,18 @@ def unpack(folder: Path, out: Path) -> dict[str, Any]:
         if hashlib.sha256(content).hexdigest() != one.sha256:
             raise LotError(f"{one.name} in {folder.name} is damaged: copy it again")
         (out / one.name).write_bytes(content)
-    about: dict[str, Any] = contents["about"]
     return about
+
+
+def _read(file: Path, folder: Path) -> tuple[About, list[_Packed]]:
+    try:
+        contents = json.loads(file.read_text())
+        return About(**contents["about"]), [_Packed(**each) for each in contents["files"]]
+    except (ValueError, KeyError, TypeError):
+        raise LotError(
+            f"{CONTENTS} in {folder.name} is cut short, or of another version: copy it again, or make the"
+            " folder again with make gpu-wheels"
+        ) from None
 
 
 def _lot_for(size: int, lots: list[int], room: int | None) -> int:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,6 +18,10 @@ from tools.gpu.machine import Machine
 Verdict = Literal["passed", "failed", "not done"]
 NOT_DONE: Final = 69
 """The exit code of a program that could not do its part on this machine: EX_UNAVAILABLE of sysexits.h."""
+
+VOLUMES: Final = 2000
+PHANTOMS: Final = 100
+"""What is to be read for latency, and compared with the CPU: fewer are no result."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,21 @@ class Part:
     measured: dict[str, Any] = field(default_factory=dict)
 
 
+def incomplete(machine: Machine, parts: Sequence[Part]) -> str:
+    """What a machine with a GPU was to show and did not, "" for nothing."""
+    names = [one.name for one in parts if one.verdict == "not done"]
+    if not machine.gpu or not names:
+        return ""
+    return f"This check is not complete: {'; '.join(names)} not done on {machine.gpu}."
+
+
 def write(folder: Path, day: str, revision: str, machine: Machine, parts: Sequence[Part]) -> Path:
-    """Write `DAY-GPU.md` and `.json` into the folder, and return the former."""
+    """Write `DAY-GPU.md` and `.json` into the folder, and return the former; `DAY-GPU-2` where there is one.
+
+    Raises OSError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"{day}-{_slug(machine.gpu) or 'no-gpu'}"
+    name = _free_name(folder, f"{day}-{_slug(machine.gpu) or 'no-gpu'}")
     whole = {
         "day": day,
         "revision": revision,
@@ -54,6 +70,8 @@ def _page(day: str, revision: str, machine: Machine, parts: Sequence[Part]) -> I
     else:
         yield f"`make gpu-check` of revision {revision}. **Nothing on this page is a result of a GPU**:"
         yield f"{machine.why_no_gpu}."
+    if missing := incomplete(machine, parts):
+        yield f"**{missing}**"
     yield ""
     yield "| part | verdict | seconds | what |"
     yield "| --- | --- | --- | --- |"
@@ -106,6 +124,11 @@ def _measured(part: Part) -> Iterator[str]:
     yield f"| largest difference of the probability | {cpu['largest_delta']:.5f} |"
     yield f"| flags changed | {cpu['flags_changed']} |"
     yield f"| lowest correlation of heatmaps | {'none varies' if alike is None else format(alike, '.5f')} |"
+
+
+def _free_name(folder: Path, name: str) -> str:
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(one for one in names if not (folder / f"{one}.md").exists())
 
 
 def _slug(name: str) -> str:

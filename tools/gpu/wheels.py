@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -57,19 +57,31 @@ def wheels(
     """Prepare a folder for make gpu-check."""
     with one_sentence(), tempfile.TemporaryDirectory() as name:
         _check(out, python)
-        left_out = sorted({canonicalize_name(one) for one in have.split()})
-        wanted = list(select(_locked(), python, left_out))
+        locked = list(_locked())
+        left_out = named(have, {one.name for one in locked})
+        wanted = list(select(locked, python, left_out))
         folder = Path(name)
         _download(wanted, python, folder)
         _write_full(folder)
         files = sorted(folder.iterdir())
         size = sum(file.stat().st_size for file in files)
-        about = {"python": python, "left_out": left_out}
-        count = lots.pack(files, out, lot_mb * MB if lot_mb else None, about)
+        count = lots.pack(files, out, lot_mb * MB if lot_mb else None, lots.About(python, left_out))
     typer.echo(
         f"{out} has {len(files)} files for Python {python}, {size / MB:.0f} MB in {_lots(count)}: copy it to"
         f" the machine, and start there make gpu-check WHEELS=FOLDER PYTHON=python{python}"
     )
+
+
+def named(have: str, known: Collection[str]) -> list[str]:
+    """The distributions that HAVE names, between blanks or commas. Raises WrongInput for an unknown one."""
+    names: list[str] = sorted({canonicalize_name(one) for one in have.replace(",", " ").split()})
+    unknown = [one for one in names if one not in known]
+    if unknown:
+        raise WrongInput(
+            f"HAVE names {', '.join(unknown)}, which no lock file has: give names of requirements-run.lock,"
+            " requirements-cuda.lock or requirements-rtx.lock."
+        )
+    return names
 
 
 def select(locked: Iterable[Locked], python: str, left_out: Iterable[str]) -> Iterator[Locked]:
