@@ -37,7 +37,7 @@ def otherwise(content: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-UNTRAINED = ("FP16 when it was built", "fsync of the state disk")
+BESIDE_THE_DEVICE = ("FP16 when it was built", "fsync of the state disk")
 """They say nothing of the device: the bundle of the tests, and the disk under them."""
 
 
@@ -74,7 +74,9 @@ def test_a_device_that_is_lost_fails_what_comes_after_it(
     bundle = write_bundle(tmp_path / "bundle", embedded_model("densitometry").read_bytes())
     report = examined(tmp_path, bundle, double_of_driver | {"SHIM_LOSE": f"719@{wait}"})
     checks = [check for group in report["groups"] for check in group["checks"]]
-    wrong = [check for check in checks if check["verdict"] == "failed" and check["name"] not in UNTRAINED]
+    wrong = [
+        check for check in checks if check["verdict"] == "failed" and check["name"] not in BESIDE_THE_DEVICE
+    ]
     assert [check["name"] for check in wrong] == failed
     assert "the GPU failed (cuStreamSynchronize failed: " in wrong[0]["measured"]
     assert "State disk" in [check["name"] for check in checks]
