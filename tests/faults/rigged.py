@@ -140,9 +140,9 @@ class RiggedPool(SlicePool):
 
 
 def rig(rigged: Rigged) -> None:
-    def opened(*args: Any) -> RiggedEngine:
+    def opened(*args: Any, **settings: Any) -> RiggedEngine:
         time.sleep(float(rigged.text("opening") or 0))
-        return rigged.engine(open_engine(*args))
+        return rigged.engine(open_engine(*args, **settings))
 
     run.open_engine = opened  # type: ignore[attr-defined]
     daemon.SlicePool = rigged.pool  # type: ignore[attr-defined, assignment, misc]
