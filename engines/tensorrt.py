@@ -250,7 +250,13 @@ class _LoadedPlan:
             raise
 
     def _load(self, trt: ModuleType, bundle: Bundle, again: str) -> None:
-        self._hold("_runtime", trt.Runtime(self._log.logger))
+        try:
+            self._hold("_runtime", trt.Runtime(self._log.logger))
+        except (RuntimeError, TypeError):
+            # What pybind11 makes of a runtime that TensorRT does not give, as with a driver that is too old.
+            raise EngineError(
+                f"TensorRT does not start ({self._said()}): update NVIDIA's driver, and look with nvidia-smi"
+            ) from None
         if bundle.info.options.get("version_compatible"):
             # Such a plan brings code of its own; the bundle's hashes vouch for it.
             self._runtime.engine_host_code_allowed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import built_networks as networks
@@ -113,6 +114,9 @@ def test_the_demonstration_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    "SCANLIGHT_BUILD_FULL" not in os.environ, reason="takes ten minutes of two cores: SCANLIGHT_BUILD_FULL=1"
+)
 def test_the_full_network_without_training(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs torch: pip install 'scanlight[train]'")
     needs_rtx()

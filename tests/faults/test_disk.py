@@ -77,7 +77,7 @@ def refused(appliance: Appliance, rig: Rig, held_s: float = HELD_S) -> None:
 
 @pytest.mark.parametrize("call", AT_START)
 def test_a_disk_full_at_the_first_start_is_waited_for(call: str, trial: Trial, rig: Rig) -> None:
-    deadline_s = 3
+    deadline_s = 6
     text = trial.appliance.config.read_text()
     trial.appliance.config.write_text(f"{text}engine_deadline_s: {deadline_s}\n")
     rig.say("pause", call)

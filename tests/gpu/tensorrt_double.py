@@ -62,6 +62,9 @@ def nptype(trt_type: DataType) -> type:
 
 class Runtime:
     def __init__(self, logger: ILogger) -> None:
+        if "DOUBLE_NO_RUNTIME" in os.environ:
+            logger.log(ILogger.Severity.ERROR, "CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
         self.logger = logger
         self.engine_host_code_allowed = False
         self._engines: weakref.WeakSet[ICudaEngine] = weakref.WeakSet()
@@ -85,7 +88,7 @@ class Runtime:
         self.logger.log(ILogger.Severity.ERROR, f"IRuntime::deserializeCudaEngine: {why}")
 
     def __del__(self) -> None:
-        if len(self._engines):
+        if len(getattr(self, "_engines", ())):
             MISUSE.append("the runtime ended before its engine")
 
 

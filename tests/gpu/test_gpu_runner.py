@@ -123,6 +123,14 @@ def test_a_lost_device_is_one_sentence_and_no_crash(
     assert (seen.exit_code, seen.said) == (0, "")
 
 
+def test_a_driver_that_tensorrt_refuses_is_one_sentence(
+    observe: Observe, double_of_driver: dict[str, str]
+) -> None:
+    seen = observe(double_of_driver | {"DOUBLE_NO_RUNTIME": "1"})
+    assert seen.failed.startswith("EngineError: TensorRT does not start (CUDA initialization failure")
+    assert broken(seen, []) == [f"it failed: {seen.failed}"]
+
+
 def test_a_gpu_that_is_not_given_is_one_sentence(observe: Observe, double_of_driver: dict[str, str]) -> None:
     seen = observe(double_of_driver | {"SHIM_LOSE": "46@1"})
     assert seen.failed.startswith("EngineError: the GPU cannot be made ready (")

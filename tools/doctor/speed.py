@@ -66,12 +66,17 @@ def _memory_mb(gpus: Gpus | None) -> float:
     return (pages * os.sysconf("SC_PAGE_SIZE") + on_gpus) / MIB
 
 
+def _ms(taken: float) -> str:
+    """A GPU takes less than a millisecond for some models."""
+    return f"{taken:.0f} ms" if taken >= 100 else f"{taken:.2f} ms"
+
+
 def speed(found: Run) -> Iterator[Check]:
     p50, p95, p99 = np.percentile(found.taken_ms, (50, 95, 99))
     yield judged(
         "Engine alone",
         bool(p95 <= READING_MS),
-        f"median {p50:.0f} ms, 95 % {p95:.0f} ms, 99 % {p99:.0f} ms, slowest {max(found.taken_ms):.0f} ms of"
+        f"median {_ms(p50)}, 95 % {_ms(p95)}, 99 % {_ms(p99)}, slowest {_ms(max(found.taken_ms))} of"
         f" {len(found.taken_ms)} volumes",
         f"95 % of volumes within {READING_MS:.0f} ms",
         "end what else the machine works on, use a smaller model, or a GPU",
