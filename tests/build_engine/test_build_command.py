@@ -101,7 +101,13 @@ def build(folder: Path, *words: str | Path) -> str:
     return done.stdout
 
 
+WHEN_THERE_IS_TIME = pytest.mark.skipif(
+    "SCANLIGHT_BUILD_ALL" not in os.environ, reason="takes minutes of all cores: SCANLIGHT_BUILD_ALL=1"
+)
+
+
 @pytest.mark.slow
+@WHEN_THERE_IS_TIME
 def test_the_demonstration_model(tmp_path: Path) -> None:
     needs_rtx()
     said = build(tmp_path, default_model())
@@ -114,9 +120,7 @@ def test_the_demonstration_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "SCANLIGHT_BUILD_FULL" not in os.environ, reason="takes ten minutes of two cores: SCANLIGHT_BUILD_FULL=1"
-)
+@WHEN_THERE_IS_TIME
 def test_the_full_network_without_training(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs torch: pip install 'scanlight[train]'")
     needs_rtx()

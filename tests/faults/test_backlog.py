@@ -39,7 +39,7 @@ def test_a_backlog_drains_newest_first_and_its_oldest_are_told_while_new_ones_ke
             new_ones = len(appliance.findings()) - STUDIES
             assert live.poll() is None
             live.send_signal(signal.SIGINT)
-            came = json.loads(live.communicate(timeout=120)[0])
+            came = json.loads(live.communicate(timeout=240)[0])
     order = told(appliance, backlog)
     first = order[: STUDIES // 3]
     newest = set(range(2 * STUDIES // 3, STUDIES))
