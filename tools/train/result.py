@@ -63,7 +63,7 @@ def operating_point(scores: Scores, cases: Sequence[Made], sensitivity: float | 
         return HALF
     reached = reaching(scores, positive, "sensitivity", sensitivity).reached
     assert reached is not None, "every sensitivity is reached from some score down"
-    return min(max(reached.threshold, 1e-6), 1 - 1e-6)
+    return min(max(reached.threshold, 1e-12), 1 - 1e-12)
 
 
 def measured(scores: Scores, cases: Sequence[Made], threshold: float) -> dict[str, Any] | None:
