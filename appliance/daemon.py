@@ -39,8 +39,7 @@ from appliance.faults import reach
 from appliance.findings.objects import ObjectStore
 from appliance.findings.record import printable
 from appliance.gpu import Gpus
-from appliance.imaging.isolation import SlicePool, WorkerLost
-from appliance.imaging.slices import ChangedMeanwhile, NotDicom, Unreadable
+from appliance.imaging.isolation import SlicePool
 from appliance.intake import folder
 from appliance.intake.completeness import Sentinel
 from appliance.intake.desk import Became, FileGone, FileLeft, FileLost, FilePassed, IntakeDesk, SliceTaken
@@ -49,14 +48,14 @@ from appliance.intake.parsing import Parsed
 from appliance.intake.watch import FilesSeen, OddSeen, Scanned, SentinelSeen, Watch
 from appliance.journal import AUDIT_UPTO, OTHER, Journal, JournalError, JournalReader, Mark, is_blank
 from appliance.keeper import Keeper
-from appliance.known_answers import AnswersWrong, KnownAnswers
+from appliance.known_answers import KnownAnswers, by_workers
 from appliance.lamp import Lamp
 from appliance.light import light, one_line
 from appliance.previews import Previews
 from appliance.reader import AnswersChecked, EngineNotOpened, EngineReady, Reader, ReadingFinished
 from appliance.reading import ModelInUse, rules_for, rules_of
 from appliance.recorder import Recorder
-from appliance.records import Slice, SlicePlan
+from appliance.records import SlicePlan
 from appliance.reload import compare
 from appliance.service import ServiceManager
 from appliance.shown import shown
@@ -139,7 +138,7 @@ class Daemon:
         self._reload_asked = False
         self._reloaded: Reloaded | None = None
         self._model = ModelInUse(model.spec, model.digest, None)
-        self._bundle = model.bundle
+        self._file = model
         self._engine_why = ""
         self._rules = rules_of(config, model.spec)
         self._messages: queue.Queue[Message] = queue.Queue(QUEUE_SIZE)
@@ -259,19 +258,13 @@ class Daemon:
         return servers
 
     def _known_answers(self, engine: Engine) -> KnownAnswers:
-        def read_slices(paths: Sequence[Path], plan: SlicePlan) -> list[Slice]:
-            try:
-                return [future.result() for future in [self._pool.submit(path, plan) for path in paths]]
-            except (OSError, NotDicom, Unreadable, ChangedMeanwhile, WorkerLost) as error:
-                raise AnswersWrong(f"A known answer cannot be read: {type(error).__name__}.") from error
-
         return KnownAnswers(
             engine,
             rules_for(engine.spec),
-            read_slices,
+            by_workers(self._pool),
             self._state.known_answers,
             self._disk,
-            self._bundle.known_answers if self._bundle else None,
+            self._file.known_answers,
         )
 
     def run(self) -> None:
@@ -663,8 +656,7 @@ class Daemon:
         model = self._model
         if model.engine is None:
             return None
-        bundle = self._bundle.digest if self._bundle else ""
-        return Subject.of(model.digest, bundle, model.engine, VERSION)
+        return Subject.of(model.digest, self._file.bundle_digest, model.engine, VERSION)
 
     def _disk_free(self) -> dict[str, int]:
         free = {}

@@ -20,6 +20,8 @@ import numpy as np
 
 from appliance.findings.objects import centroid_mm
 from appliance.imaging import IMAGING_VERSION
+from appliance.imaging.isolation import SlicePool, WorkerLost
+from appliance.imaging.slices import ChangedMeanwhile, NotDicom, Unreadable
 from appliance.reading import Rules, read_series
 from appliance.records import Slice, SlicePlan
 from appliance.state_disk import StateDisk
@@ -67,6 +69,18 @@ class Answer:
             if distance > CENTROID_TOLERANCE_MM:
                 found.append(f"the heatmap is {distance:.0f} mm from where it should be")
         return found
+
+
+def by_workers(pool: SlicePool) -> ReadSlices:
+    """Reads as in production; raises AnswersWrong for what cannot be read."""
+
+    def read_slices(paths: Sequence[Path], plan: SlicePlan) -> list[Slice]:
+        try:
+            return [future.result() for future in [pool.submit(path, plan) for path in paths]]
+        except (OSError, NotDicom, Unreadable, ChangedMeanwhile, WorkerLost) as error:
+            raise AnswersWrong(f"A known answer cannot be read: {type(error).__name__}.") from error
+
+    return read_slices
 
 
 class KnownAnswers:

@@ -45,6 +45,16 @@ class ModelFile:
     bundle: Bundle | None = None
     """What came with it, where it is the model of a bundle with a plan."""
 
+    @property
+    def bundle_digest(self) -> str:
+        """SHA-256 of the bundle's manifest, "" without a bundle."""
+        return self.bundle.digest if self.bundle else ""
+
+    @property
+    def known_answers(self) -> bytes | None:
+        """What the bundle says is to be answered."""
+        return self.bundle.known_answers if self.bundle else None
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle:

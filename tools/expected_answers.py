@@ -6,15 +6,13 @@ Run it when one of them, the known-answer series or the imaging version changed 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from appliance.imaging import IMAGING_VERSION
-from appliance.imaging.slices import read_slice
+from appliance.imaging.slices import read_slices
 from appliance.known_answers import SERIES, Answer, KnownAnswers
 from appliance.reading import rules_for
-from appliance.records import Slice, SlicePlan
 from appliance.state_disk import StateDisk
 from engines.bundle import embedded_models, load_model
 from engines.protocol import Engine
@@ -34,7 +32,7 @@ def expected(model: Path) -> dict[str, object]:
 def answers(engine: Engine) -> dict[str, Answer]:
     """What an engine answers to the known answers. Digests are left to each machine: the last bits of a mean
     may differ. Raises AnswersWrong where one cannot be read on the model's grid, and EngineError."""
-    found = KnownAnswers(engine, rules_for(engine.spec), _read_slices, Path(), StateDisk()).compute()
+    found = KnownAnswers(engine, rules_for(engine.spec), read_slices, Path(), StateDisk()).compute()
     return {name: _rounded(answer) for name, answer in found.items()}
 
 
@@ -50,10 +48,6 @@ def _rounded(answer: Answer) -> Answer:
         centroid_mm=place,
         grid_sha256=None,
     )
-
-
-def _read_slices(paths: Sequence[Path], plan: SlicePlan) -> list[Slice]:
-    return [read_slice(path, plan) for path in paths]
 
 
 def main() -> None:

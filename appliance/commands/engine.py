@@ -12,10 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from appliance.imaging.slices import read_slice
+from appliance.imaging.slices import read_slices
 from appliance.known_answers import AnswersWrong, KnownAnswers
 from appliance.reading import WrongModel, rules_for
-from appliance.records import Slice, SlicePlan
 from appliance.state_disk import StateDisk
 from engines.bundle import BundleError, ModelFile, PlanInfo, load_model
 from engines.nvidia import DISTRIBUTIONS, NvidiaError
@@ -78,10 +77,10 @@ def _intact(path: Path) -> ModelFile:
 
 def _answers(model: ModelFile, kind: EngineKind) -> str:
     """Run the known answers; raises NvidiaError where there is nothing to run them on."""
-    came = model.bundle.known_answers if model.bundle else None
     try:
         with closing(open_engine(model, kind)) as engine:
-            answers = KnownAnswers(engine, rules_for(engine.spec), _read, Path(), StateDisk(), came)
+            rules = rules_for(engine.spec)
+            answers = KnownAnswers(engine, rules, read_slices, Path(), StateDisk(), model.known_answers)
             answers.check()
             compared = answers.expected()
             by = engine.identity
@@ -97,17 +96,12 @@ def _refuse(error: Exception | str) -> NoReturn:
     raise typer.Exit(REFUSED) from None
 
 
-def _read(paths: Sequence[Path], plan: SlicePlan) -> list[Slice]:
-    return [read_slice(path, plan) for path in paths]
-
-
 def _facts(model: ModelFile) -> dict[str, object]:
     plan = model.bundle.info.model_dump(mode="json") if model.bundle else None
-    digest = model.bundle.digest if model.bundle else None
     return {
         "spec": model.spec.model_dump(mode="json"),
         "model_sha256": model.digest,
-        "bundle_sha256": digest,
+        "bundle_sha256": model.bundle_digest or None,
         "plan": plan,
     }
 

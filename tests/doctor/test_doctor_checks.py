@@ -7,7 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ from appliance.config import Config
 from appliance.imaging import IMAGING_VERSION
 from appliance.imaging.assess import Policy, assess
 from appliance.imaging.isolation import SlicePool
-from appliance.imaging.slices import read_slice
+from appliance.imaging.slices import read_slice, read_slices
 from appliance.known_answers import SERIES, KnownAnswers, render
 from appliance.reading import Rules, rules_for
-from appliance.records import Slice, SlicePlan
+from appliance.records import SlicePlan
 from appliance.state_disk import StateDisk
 from appliance.web.server import unix
 from engines.bundle import ModelFile, ParityInfo, embedded_model, load_model
@@ -99,9 +99,6 @@ def test_a_model_of_which_nothing_is_known_is_not_passed_until_the_service_kept_
     own = load_model(tmp_path / "model.onnx")
     engine, kept = OnnxRuntimeEngine(own), tmp_path / "known-answers"
     assert known_answers(own, engine, kept, pool).verdict is Verdict.NOT_DONE
-
-    def read_slices(paths: Sequence[Path], plan: SlicePlan) -> list[Slice]:
-        return [read_slice(path, plan) for path in paths]
 
     answers = KnownAnswers(engine, rules_for(own.spec), read_slices, kept, StateDisk())
     found = answers.compute()

@@ -51,9 +51,7 @@ class TwinReading:
 class Twin:
     """Runs a model whose nodes are in FP16 but for those of `fp32`; all in `fp32`, it is the model itself."""
 
-    def __init__(
-        self, model: onnx.ModelProto, spec: ModelSpec, fp32: frozenset[str], threads: int = 0
-    ) -> None:
+    def __init__(self, model: onnx.ModelProto, spec: ModelSpec, fp32: frozenset[str]) -> None:
         self._spec = spec
         self.measured = float_activations(model)
         options = onnxruntime.SessionOptions()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from appliance.imaging.isolation import SlicePool, WorkerLost
-from appliance.imaging.slices import ChangedMeanwhile, NotDicom, Unreadable
-from appliance.known_answers import PROBABILITY_TOLERANCE, AnswersWrong, KnownAnswers
-from appliance.reading import Rules, rules_for
-from appliance.records import Slice, SlicePlan
+from appliance.imaging.isolation import SlicePool
+from appliance.known_answers import PROBABILITY_TOLERANCE, AnswersWrong, KnownAnswers, by_workers
+from appliance.reading import rules_for
 from appliance.state_disk import StateDisk
 from engines.bundle import ModelFile, embedded_models, load_model
 from engines.protocol import Engine, EngineError
@@ -51,16 +49,9 @@ def hashes(model: ModelFile) -> Iterator[Check]:
 def known_answers(model: ModelFile, engine: Engine, kept: Path, pool: SlicePool) -> Check:
     """The known answers through the workers and the engine; `kept` is the daemon's folder of them."""
 
-    def read_slices(paths: Sequence[Path], plan: SlicePlan) -> list[Slice]:
-        try:
-            return [future.result() for future in [pool.submit(path, plan) for path in paths]]
-        except (OSError, NotDicom, Unreadable, ChangedMeanwhile, WorkerLost) as error:
-            raise AnswersWrong(f"A known answer cannot be read: {type(error).__name__}.") from error
-
-    came = model.bundle.known_answers if model.bundle else None
-    rules: Rules = rules_for(model.spec)
+    rules = rules_for(model.spec)
     try:
-        answers = KnownAnswers(engine, rules, read_slices, kept, StateDisk(), came)
+        answers = KnownAnswers(engine, rules, by_workers(pool), kept, StateDisk(), model.known_answers)
         found, compared = answers.check(), answers.expected()
     except (AnswersWrong, EngineError) as error:
         return failed(

@@ -67,8 +67,8 @@ class _Opened:
 
     @property
     def subject(self) -> Subject:
-        bundle = self.model.bundle.digest if self.model.bundle else ""
-        return Subject.of(self.model.digest, bundle, self.engine.identity, version("scanlight"))
+        digest, bundle = self.model.digest, self.model.bundle_digest
+        return Subject.of(digest, bundle, self.engine.identity, version("scanlight"))
 
 
 def examine(config: Config, plan: Plan, progress: Progress) -> Report:

@@ -80,8 +80,7 @@ def _as_installed(config: Config, tested: Subject) -> Subject:
         model = load_model(config.model or default_model())
     except BundleError as error:
         raise WrongInput(f"{error}.") from None
-    bundle = model.bundle.digest if model.bundle else ""
-    return replace(tested, model=model.digest, bundle=bundle, version=version("scanlight"))
+    return replace(tested, model=model.digest, bundle=model.bundle_digest, version=version("scanlight"))
 
 
 def _keep(state: StateFolder, signed: Acceptance) -> None:
