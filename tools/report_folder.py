@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tools.problem import WrongInput
+from tools.whole_folder import whole
 
 REPORT: Final = "report.json"
 """In each of them; its key `report` says of what kind it is."""
@@ -53,19 +53,9 @@ class ReportFolder:
         folder = folder.absolute()
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
-                made, old = Path(name) / "made", Path(name) / "old"
-                made.mkdir()
+            with whole(folder) as made:
                 for file, content in files.items():
                     (made / file).write_bytes(content)
-                if folder.exists():
-                    folder.rename(old)
-                try:
-                    made.rename(folder)
-                except OSError:
-                    if old.exists():
-                        old.rename(folder)
-                    raise
         except OSError as error:
             raise _unwritable(folder, error) from None
 

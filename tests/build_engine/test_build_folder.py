@@ -10,14 +10,14 @@ import built_networks as networks
 import pytest
 
 from engines.bundle import load_model, write_manifest
-from tools.build_engine.folder import check_free, whole
+from tools.build_engine.folder import bundle_folder, check_free
 from tools.problem import WrongInput
 
 
 def write(folder: Path, name: str, replace: bool = False) -> None:
     """A bundle without a plan."""
     source = networks.source(networks.network(), folder.parent)
-    with whole(folder, replace) as made:
+    with bundle_folder(folder, replace) as made:
         (made / name).write_bytes(source.file.content)
         write_manifest(made, name, source.spec)
 
@@ -31,7 +31,7 @@ def test_it_is_a_bundle_and_nothing_is_beside_it(tmp_path: Path) -> None:
 
 def test_an_error_leaves_nothing(tmp_path: Path) -> None:
     def fill() -> None:
-        with whole(tmp_path / "bundle", replace=False) as made:
+        with bundle_folder(tmp_path / "bundle", replace=False) as made:
             (made / "model.onnx").write_bytes(b"half")
             raise RuntimeError
 
@@ -42,8 +42,8 @@ def test_an_error_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_kill_leaves_no_bundle(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from tools.build_engine.folder import whole\n"
-        "with whole(Path(sys.argv[1]), False) as made:\n"
+        "import os, sys; from pathlib import Path; from tools.build_engine.folder import bundle_folder\n"
+        "with bundle_folder(Path(sys.argv[1]), False) as made:\n"
         "    (made / 'model.onnx').write_bytes(b'half'); os._exit(9)"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "bundle"], check=False)
@@ -62,7 +62,7 @@ def test_a_bundle_is_replaced_on_request_alone(tmp_path: Path) -> None:
 
 def test_an_error_while_replacing_leaves_the_old_one(tmp_path: Path) -> None:
     write(tmp_path / "bundle", "old.onnx")
-    with pytest.raises(RuntimeError), whole(tmp_path / "bundle", replace=True):
+    with pytest.raises(RuntimeError), bundle_folder(tmp_path / "bundle", replace=True):
         raise RuntimeError
     assert load_model(tmp_path / "bundle").path.name == "old.onnx"
 

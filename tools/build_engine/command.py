@@ -16,7 +16,7 @@ from engines.bundle import Flavour, PlanInfo, write_manifest
 from engines.nvidia import NvidiaError
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.protocol import EngineError
-from tools.build_engine.folder import check_free, whole
+from tools.build_engine.folder import bundle_folder, check_free
 from tools.build_engine.plan import TURING, PlanError, Target, build, check_target
 from tools.build_engine.precision import mixed
 from tools.build_engine.report import UNTRAINED, Report, as_json, as_page
@@ -155,7 +155,7 @@ def _write(out: Path, replace: bool, report: Report, fp16: onnx.ModelProto) -> N
         options=plan.options,
         parity=report.outcome.info(),
     )
-    with whole(out, replace) as folder:
+    with bundle_folder(out, replace) as folder:
         (folder / MODEL).write_bytes(source.file.content)
         (folder / FP16).write_bytes(fp16.SerializeToString(deterministic=True))
         (folder / PLAN).write_bytes(plan.content)

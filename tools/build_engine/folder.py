@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 from appliance.durable import sync_folder
 from engines.bundle import MANIFEST, MANIFEST_HASH
 from tools.problem import WrongInput
+from tools.whole_folder import whole
 
 
 def check_free(folder: Path, replace: bool) -> None:
@@ -29,24 +28,12 @@ def check_free(folder: Path, replace: bool) -> None:
 
 
 @contextmanager
-def whole(folder: Path, replace: bool) -> Iterator[Path]:
+def bundle_folder(folder: Path, replace: bool) -> Iterator[Path]:
     """A folder to fill, which becomes `folder` at the end, and nothing where there is an exception."""
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-        made, old = Path(scratch) / "made", Path(scratch) / "old"
-        made.mkdir(mode=0o755)
+    with whole(folder, 0o755) as made:
         yield made
         for path in made.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         sync_folder(made)
         check_free(folder, replace)
-        if folder.exists():
-            folder.rename(old)
-        try:
-            made.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
-        sync_folder(folder.parent)
-        shutil.rmtree(old, ignore_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,17 +53,23 @@ def run(engine: Engine, seconds: float, progress: Callable[[float], None]) -> Ru
         engine.infer(hu)
         taken.append((time.perf_counter() - started) * 1000)
         if not memory or time.monotonic() - looked >= LOOK_S:
-            memory.append(_memory_mb(gpus))
+            memory.append(memory_mib(gpus))
             looked = time.monotonic()
             progress(min(1.0, passed / seconds))
-    return Run(tuple(taken), passed, (*memory, _memory_mb(gpus)))
+    return Run(tuple(taken), passed, (*memory, memory_mib(gpus)))
 
 
-def _memory_mb(gpus: Gpus | None) -> float:
+def memory_mib(gpus: Gpus | None) -> float:
     """What this process holds (proc_pid_statm(5)), with what is in use on the GPUs."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     on_gpus = sum(one.memory_bytes or 0.0 for one in gpus.look()) if gpus else 0.0
     return (pages * os.sysconf("SC_PAGE_SIZE") + on_gpus) / MIB
+
+
+def at_first_and_last(memory: Sequence[float]) -> tuple[float, float]:
+    """The medians of the first and of the last tenth."""
+    tenth = max(1, len(memory) // 10)
+    return float(np.median(memory[:tenth])), float(np.median(memory[-tenth:]))
 
 
 def _ms(taken: float) -> str:
@@ -89,11 +95,10 @@ def speed(found: Run) -> Iterator[Check]:
         f"at least {VOLUMES_A_MINUTE:.0f} a minute",
         "end what else the machine works on, use a smaller model, or a GPU",
     )
-    tenth = max(1, len(found.memory_mb) // 10)
-    first, last = np.median(found.memory_mb[:tenth]), np.median(found.memory_mb[-tenth:])
+    first, last = at_first_and_last(found.memory_mb)
     yield judged(
         "Memory stays flat",
-        bool(last - first <= GROWTH_MB),
+        last - first <= GROWTH_MB,
         f"{first:.0f} MiB at first, {last:.0f} MiB at last, over {len(found.taken_ms)} volumes",
         f"no more than {GROWTH_MB:.0f} MiB of growth",
         "report it with this file: an engine that grows ends the service in the end",

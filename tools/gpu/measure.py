@@ -33,6 +33,7 @@ from tools.build_engine.plan import PlanError, Target, build, check_target
 from tools.build_engine.precision import head, mixed, never_half
 from tools.build_engine.source import read_source
 from tools.doctor.parity import agreement, phantom
+from tools.doctor.speed import at_first_and_last, memory_mib
 from tools.gpu.report import NOT_DONE, PHANTOMS, VOLUMES
 from tools.problem import WrongInput
 
@@ -44,7 +45,6 @@ SPEED_SHARE: Final = 0.4
 
 WARM_UP: Final = 10
 LOOK_EVERY: Final = 20
-MIB: Final = 2**20
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,10 @@ def speed(engine: Engine, volumes: int, until: float) -> Speed:
         for name, ms in score.timings_ms.items():
             steps.setdefault(name, []).append(ms)
         if number % LOOK_EVERY == 0:
-            memory.append(_memory_mib(gpus))
+            memory.append(memory_mib(gpus))
         if time.monotonic() > until:
             break
     p50, p95, p99 = np.percentile(taken, (50, 95, 99))
-    tenth = max(1, len(memory) // 10)
     return Speed(
         len(taken),
         len(taken) / (time.monotonic() - began),
@@ -121,8 +120,7 @@ def speed(engine: Engine, volumes: int, until: float) -> Speed:
         float(p99),
         max(taken),
         {name: float(np.median(ms)) for name, ms in steps.items()},
-        float(np.median(memory[:tenth])),
-        float(np.median(memory[-tenth:])),
+        *at_first_and_last(memory),
     )
 
 
@@ -188,12 +186,6 @@ def _target() -> Target:
         else:
             return target
     raise _NoTensorRTError("; ".join(map(str, problems)))
-
-
-def _memory_mib(gpus: Gpus) -> float:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    on_gpus = sum(one.memory_bytes or 0.0 for one in gpus.look())
-    return (pages * os.sysconf("SC_PAGE_SIZE") + on_gpus) / MIB
 
 
 if __name__ == "__main__":

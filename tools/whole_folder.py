@@ -1,0 +1,31 @@
+"""A folder that is there as a whole, in place of the one before, or not at all."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from appliance.durable import sync_folder
+
+
+@contextmanager
+def whole(folder: Path, mode: int = 0o777) -> Iterator[Path]:
+    """A folder beside it to fill, which takes its place at the end; with an exception all is as it was.
+
+    `mode` is as of Path.mkdir. The one before goes once its successor is on the disk.
+    """
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        made, old = Path(scratch) / "made", Path(scratch) / "old"
+        made.mkdir(mode)
+        yield made
+        if folder.exists():
+            folder.rename(old)
+        try:
+            made.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+        sync_folder(folder.parent)
