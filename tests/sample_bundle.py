@@ -1,13 +1,17 @@
-"""Bundles with a plan, made without TensorRT: for all that comes before a plan is run."""
+"""Bundles with a plan, made without TensorRT."""
 
 from __future__ import annotations
 
-import json
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from appliance.known_answers import SERIES
-from engines.bundle import ParityInfo, PlanInfo, default_model, load_model, write_manifest
+import onnx
+
+from appliance.known_answers import Answer, expected_of, render
+from engines.bundle import ParityInfo, PlanInfo, default_model, write_manifest
+from engines.spec import from_metadata
 
 INFO = PlanInfo(
     file="engine.plan",
@@ -24,14 +28,26 @@ INFO = PlanInfo(
 
 def make_bundle(folder: Path, *, probability_off: float = 0.0, **info: Any) -> Path:
     """The model that ships with a plan that is none, and answers that are `probability_off`."""
+    content = default_model().read_bytes()
+    answers = expected_of(hashlib.sha256(content).hexdigest())
+    assert answers is not None
+    wrong = {
+        name: replace(answer, probability=abs(answer.probability - probability_off))
+        for name, answer in answers.items()
+    }
+    return write_bundle(folder, content, b"vtrt", wrong, INFO.model_copy(update=info))
+
+
+def write_bundle(
+    folder: Path, content: bytes, plan: bytes, answers: dict[str, Answer], info: PlanInfo
+) -> Path:
+    """The bundle of a model, which is its own mixed-precision model too."""
     folder.mkdir()
-    model = load_model(default_model())
-    (folder / "model.onnx").write_bytes(model.content)
-    (folder / "model.fp16.onnx").write_bytes(b"")
-    (folder / "engine.plan").write_bytes(b"vtrt")
-    answers = json.loads((SERIES / f"{default_model().stem}.json").read_text())["answers"]
-    for answer in answers.values():
-        answer["probability"] = abs(answer["probability"] - probability_off)
-    (folder / "known-answers.json").write_text(json.dumps(answers))
-    write_manifest(folder, "model.onnx", model.spec, INFO.model_copy(update=info))
+    for name in ("model.onnx", info.onnx):
+        (folder / name).write_bytes(content)
+    (folder / info.file).write_bytes(plan)
+    (folder / info.known_answers).write_text(render(answers))
+    properties = onnx.load_from_string(content).metadata_props
+    spec = from_metadata({one.key: one.value for one in properties})
+    write_manifest(folder, "model.onnx", spec, info)
     return folder

@@ -6,13 +6,13 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import onnx
+import sample_bundle
 from onnx import TensorProto, helper, numpy_helper
 from tensorrt_double import MAGIC, __version__
 
-from appliance.known_answers import expected_of, render
-from engines.bundle import ParityInfo, PlanInfo, write_manifest
-from engines.spec import Grid, ModelSpec, from_metadata, to_metadata
+from appliance.known_answers import expected_of
+from engines.bundle import ParityInfo, PlanInfo
+from engines.spec import Grid, ModelSpec, to_metadata
 
 EVERY_GPU = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "10.3", "12.0", "12.1")
 """The double runs on the CPU, whatever GPU the driver has."""
@@ -32,6 +32,19 @@ SMALL = ModelSpec(
     trained_on="nothing",
     intended_use="placeholder",
     licence="Apache-2.0",
+)
+
+
+PLAN = PlanInfo(
+    file="engine.plan",
+    onnx="model.fp16.onnx",
+    known_answers="known-answers.json",
+    flavour="rtx",
+    tensorrt=__version__,
+    compute_capabilities=EVERY_GPU,
+    device=None,
+    options={},
+    parity=ParityInfo(volumes=50, near=20, largest_delta=0.0, lowest_correlation=1.0, trained=False),
 )
 
 
@@ -84,24 +97,6 @@ def write_bundle(
 
     Its known answers are those that ship for the model: of another there are none.
     """
-    folder.mkdir()
-    for name in ("model.onnx", "model.fp16.onnx"):
-        (folder / name).write_bytes(content)
-    (folder / "engine.plan").write_bytes(plan_content or MAGIC + content)
     answers = expected_of(hashlib.sha256(content).hexdigest()) or {}
-    (folder / "known-answers.json").write_text(render(answers))
-    properties = onnx.load_from_string(content).metadata_props
-    spec = from_metadata({one.key: one.value for one in properties})
-    plan = PlanInfo(
-        file="engine.plan",
-        onnx="model.fp16.onnx",
-        known_answers="known-answers.json",
-        flavour="rtx",
-        tensorrt=__version__,
-        compute_capabilities=EVERY_GPU,
-        device=None,
-        options={},
-        parity=ParityInfo(volumes=50, near=20, largest_delta=0.0, lowest_correlation=1.0, trained=False),
-    )
-    write_manifest(folder, "model.onnx", spec, plan.model_copy(update=of_the_plan))
-    return folder
+    info = PLAN.model_copy(update=of_the_plan)
+    return sample_bundle.write_bundle(folder, content, plan_content or MAGIC + content, answers, info)
