@@ -34,6 +34,9 @@ _MEASURES: Final = ("ReduceMax", "ReduceMin", "ReduceSum")
 """The last alone passes on what is not a number."""
 
 
+_RAW: Final = "__raw"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TwinReading:
     """`probability` and `heatmap` [d, h, w] as of an engine, or `problem`, a sentence that says why not.
@@ -58,8 +61,10 @@ class Twin:
         # At no other level is it promised that a pair of casts stays.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Its arena would keep what every size of tensor once took.
-        options.enable_cpu_mem_arena = False
+        # Its plan of memory would hold every tensor at once; in this order one is measured as soon as it is
+        # there, and goes.
+        options.enable_mem_pattern = False
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
         options.log_severity_level = 4
         content = _measuring(rounding(model, fp32), self.measured).SerializeToString()
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -114,8 +119,8 @@ def rounding(model: onnx.ModelProto, fp32: frozenset[str]) -> onnx.ModelProto:
         nodes.append(copy)
         for place, name in enumerate(node.output):
             if kinds.get(name) == TensorProto.FLOAT:
-                copy.output[place] = f"{name}__raw"
-                nodes.extend(_round(f"{name}__raw", name))
+                copy.output[place] = f"{name}{_RAW}"
+                nodes.extend(_round(f"{name}{_RAW}", name))
     graph.node.extend(nodes)
     drop_unused_constants(graph)
     return twin
@@ -129,12 +134,25 @@ def _round(source: str, to: str) -> Iterator[onnx.NodeProto]:
 def _measuring(twin: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
     """Adds outputs for the extremes and the sum of each tensor as it was before rounding: to fetch the
     tensors would take gigabytes."""
-    graph = twin.graph
-    present = {name for node in graph.node for name in node.output}
-    for name in names:
-        source = f"{name}__raw" if f"{name}__raw" in present else name
-        for of in _MEASURES:
-            made = f"{name}__{of}"
-            graph.node.append(helper.make_node(of, [source], [made], keepdims=0))
-            graph.output.append(helper.make_tensor_value_info(made, TensorProto.FLOAT, []))
+    graph, left = twin.graph, set(names)
+    nodes = list(_measured(graph.input[0].name, left))
+    for node in graph.node:
+        nodes.append(node)
+        for name in node.output:
+            nodes.extend(_measured(name, left))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    graph.output.extend(
+        helper.make_tensor_value_info(f"{name}__{of}", TensorProto.FLOAT, [])
+        for name in names
+        for of in _MEASURES
+    )
     return twin
+
+
+def _measured(source: str, left: set[str]) -> Iterator[onnx.NodeProto]:
+    """The measures of a tensor that is one of those `left`, or was before it was rounded."""
+    name = source.removesuffix(_RAW)
+    if name in left:
+        left.remove(name)
+        yield from (helper.make_node(of, [source], [f"{name}__{of}"], keepdims=0) for of in _MEASURES)
