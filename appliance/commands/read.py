@@ -45,6 +45,8 @@ def read(
     except (BundleError, DeviceLost, EngineError, WrongModel) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(USAGE) from None
+    if engine.identity.why:
+        typer.echo(f"The processor reads, not the bundle's plan: {engine.identity.why}.", err=True)
     workers = max(1, (os.cpu_count() or 2) - 1)
     pool = SlicePool(workers)
     reader = TreeReader(engine, rules, pool, 2 * workers, keep_native=digest)

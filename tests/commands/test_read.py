@@ -11,6 +11,7 @@ from typing import Any
 import pydicom
 import pytest
 from command import scanlight
+from sample_bundle import make_bundle
 
 from engines.bundle import embedded_model
 from tools.phantom import Chest, Export, make_chest, write_dose_sheet, write_localizer, write_series
@@ -198,6 +199,20 @@ def test_a_table_for_people(small_chest: SmallChest) -> None:
     assert done.returncode == 0
     assert "flagged" in done.stdout
     assert "not CSAC-Net" in done.stdout
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_plan_that_does_not_run_here_is_said_with_the_reason(tmp_path: Path, as_json: list[str]) -> None:
+    # A plan of four bytes runs nowhere, whatever GPU there is.
+    bundle = make_bundle(tmp_path / "bundle")
+    write_dose_sheet(Chest(kind="clear", seed=1, matrix=64), tmp_path / "sheet", Export())
+    done = scanlight("read", *as_json, "--bundle", bundle, tmp_path / "sheet")
+    assert done.returncode == 0, done.stderr
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("The processor reads, not the bundle's plan: ")
+    assert len(said) > len("The processor reads, not the bundle's plan: ..")
+    assert not said.endswith("..")
+    assert "processor" not in done.stdout
 
 
 REAL = {
