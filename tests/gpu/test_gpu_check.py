@@ -17,6 +17,7 @@ from bundles import write_bundle
 from engines.bundle import embedded_model
 from tools.gpu import lots
 from tools.gpu.check import (
+    INCOMPLETE,
     LEAST_S,
     _contract,
     _part,
@@ -180,7 +181,8 @@ def test_without_a_compiler_pycuda_says_so(tmp_path: Path) -> None:
 
 def test_without_anything_the_check_says_what_it_could_not_do(tmp_path: Path) -> None:
     done = module("tools.gpu.check", tmp_path / "nowhere", "--out", tmp_path / "reports", path=str(tmp_path))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == INCOMPLETE, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("This check is not complete: GPU; a virtual environment; ")
     page, told = report_in(tmp_path / "reports")
     assert [part["verdict"] for part in told["parts"]] == ["not done"] * 7
     assert "**Nothing on this page is a result of a GPU**" in page
@@ -244,28 +246,43 @@ def test_a_measurement_beyond_its_limit_fails(group: str, key: str, value: float
     ("volumes", "phantoms", "said"),
     [(1999, 100, "1,999 of 2,000 volumes were read"), (2000, 0, "0 of 100 phantoms were read")],
 )
-def test_what_was_cut_short_is_not_done(volumes: int, phantoms: int, said: str) -> None:
+def test_what_was_cut_short_has_failed(volumes: int, phantoms: int, said: str) -> None:
     assert cut_short(MEASURED) == ""
     measured = copy.deepcopy(MEASURED)
     measured["speed"]["volumes"], measured["against_cpu"]["volumes"] = volumes, phantoms
     assert said in cut_short(measured)
     part = _part("TensorRT, edge", place(Path()), lambda: ("fast", measured), "")
-    assert (part.verdict, part.measured) == ("not done", measured)
+    assert (part.verdict, part.measured) == ("failed", measured)
 
 
-def test_tests_that_hang_with_the_real_driver_have_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tests_that_hang_have_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hangs = tmp_path / "hangs.py"
     hangs.write_text("import time\ntime.sleep(600)\n")
     monkeypatch.setattr("tools.gpu.check.CONTRACT", str(hangs))
     monkeypatch.setattr("tools.gpu.check.LEAST_S", 0.0)
     with_gpu, without = (
         _part("contract", each, lambda each=each: _contract(each), "")
-        for each in (place(tmp_path, WITH_GPU, 2), place(tmp_path, NO_GPU, 2))
+        for each in (place(tmp_path, machine, 2) for machine in (WITH_GPU, NO_GPU))
     )
-    assert (with_gpu.verdict, without.verdict) == ("failed", "not done")
+    assert (with_gpu.verdict, without.verdict) == ("failed", "failed")
     assert "hung with the machine's driver" in with_gpu.told
+    assert without.told == "it did not end in its time: give it more with ARGS='--minutes 30'"
+
+
+def test_tests_that_end_after_all_had_passed_say_what_they_said_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "test_one.py").write_text("def test_one(): pass\n")
+    (tmp_path / "conftest.py").write_text(
+        "import pytest\n"
+        "@pytest.hookimpl(trylast=True)\n"
+        "def pytest_unconfigure(config):\n"
+        "    raise SystemExit('the device was lost')\n"
+    )
+    monkeypatch.setattr("tools.gpu.check.CONTRACT", str(tmp_path / "test_one.py"))
+    site = place(tmp_path)
+    part = _part("contract", site, lambda: _contract(site), "")
+    assert (part.verdict, part.told) == ("failed", "the device was lost")
 
 
 def test_a_full_disk_is_told_without_a_path(tmp_path: Path) -> None:
@@ -300,12 +317,13 @@ def test_a_second_report_of_a_day_has_another_name(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 6
 
 
-def test_a_gpu_on_which_a_part_is_not_done_is_not_a_complete_check(tmp_path: Path) -> None:
+def test_a_check_with_a_part_that_is_not_done_is_not_complete(tmp_path: Path) -> None:
     parts = [Part("GPU", "passed", "told"), Part("TensorRT, edge", "not done", "no TensorRT")]
     said = "This check is not complete: TensorRT, edge not done on NVIDIA RTX A4000."
     assert incomplete(WITH_GPU, parts) == said
     assert f"**{said}**" in write(tmp_path, "2026-01-31", "0a03aef", WITH_GPU, parts).read_text()
-    assert incomplete(WITH_GPU, parts[:1]) == incomplete(NO_GPU, parts) == ""
+    assert incomplete(NO_GPU, parts) == said.replace(WITH_GPU.gpu, "a machine without a GPU")
+    assert incomplete(WITH_GPU, parts[:1]) == ""
 
 
 def test_a_gpu_that_is_lost_ends_the_measurement_with_one_sentence(
@@ -359,7 +377,7 @@ def test_the_whole_check_without_a_gpu(tmp_path: Path) -> None:
     # A machine that tests at the same time takes longer.
     words = (tmp_path / "wheels", "--out", tmp_path / "reports", "--minutes", "30")
     done = module("tools.gpu.check", *words, path=without_nvidia(tmp_path))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == INCOMPLETE, done.stderr
     page, told = report_in(tmp_path / "reports")
     assert {part["name"]: part["verdict"] for part in told["parts"]} == {
         "GPU": "not done",

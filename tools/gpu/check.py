@@ -39,6 +39,12 @@ RESERVE_S: Final = 15.0
 LEAST_S: Final = 30.0
 """What has less time than this is not begun."""
 
+FAILED: Final = 1
+INCOMPLETE: Final = 3
+"""The exit code where nothing failed, and something was not done."""
+
+MORE_TIME: Final = "ARGS='--minutes 30'"
+
 REAL_DRIVER: Final = "SCANLIGHT_REAL_DRIVER"
 """Set for the tests that are to use the driver of the machine."""
 
@@ -61,12 +67,12 @@ class _NotDoneError(Exception):
     """Why a part could not be done."""
 
 
-class _OverdueError(_NotDoneError):
-    """It did not end before the time was over."""
-
-
 class _FailedError(Exception):
     """What went wrong in a part."""
+
+
+class _OverdueError(Exception):
+    """It did not end before the time was over, and so has failed."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class _Place:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             if isinstance(error, subprocess.TimeoutExpired):
-                raise _OverdueError("it was ended, since its time was over") from None
+                raise _OverdueError(f"it did not end in its time: give it more with {MORE_TIME}") from None
             raise
         told = _last_line(problems) or _last_line(said)
         if process.returncode == NOT_DONE:
@@ -149,7 +155,7 @@ def _outcome(work: Callable[[], Found]) -> Outcome:
         told, measured = work()
     except _NotDoneError as why:
         return _not_done(str(why))
-    except _FailedError as why:
+    except (_FailedError, _OverdueError) as why:
         return "failed", str(why), {}
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
@@ -158,7 +164,7 @@ def _outcome(work: Callable[[], Found]) -> Outcome:
     if measured and (problem := beyond_limits(measured)):
         return "failed", problem, measured
     if measured and (short := cut_short(measured)):
-        return "not done", short, measured
+        return "failed", short, measured
     return "passed", told, measured
 
 
@@ -235,7 +241,7 @@ def _contract(place: _Place) -> Found:
         except _OverdueError:
             raise _FailedError(
                 "the tests hung with the machine's driver until the time was over: look at dmesg,"
-                " and repeat with ARGS='--minutes 30'"
+                f" and repeat with {MORE_TIME}"
             ) from None
     return f"{_pytest(place, CONTRACT, {})}, with the tests' own driver on the memory of the host", {}
 
@@ -243,6 +249,7 @@ def _contract(place: _Place) -> Found:
 def _pytest(place: _Place, file: str, more: Mapping[str, str]) -> str:
     """How many tests passed; raises _FailedError with the first that did not."""
     results = place.files / "results.xml"
+    results.unlink(missing_ok=True)
     try:
         place.run("pytest", "-p", "no:cacheprovider", f"--junitxml={results}", file, more=more)
     except _FailedError:
@@ -250,6 +257,8 @@ def _pytest(place: _Place, file: str, more: Mapping[str, str]) -> str:
             raise
         failed = [one.get("name") for one in _tests(results) if one.find("failure") is not None]
         broken = [one.get("name") for one in _tests(results) if one.find("error") is not None]
+        if not failed + broken:
+            raise
         raise _FailedError(
             f"{len(failed) + len(broken)} tests failed, {(failed + broken)[0]} first"
         ) from None
@@ -304,7 +313,7 @@ def cut_short(measured: Mapping[str, Any]) -> str:
     volumes, phantoms = measured["speed"]["volumes"], measured["against_cpu"]["volumes"]
     short = [f"{volumes:,} of {VOLUMES:,} volumes"] if volumes < VOLUMES else []
     short += [f"{phantoms} of {PHANTOMS} phantoms"] if phantoms < PHANTOMS else []
-    return f"{' and '.join(short)} were read: give it more time with ARGS='--minutes 30'" if short else ""
+    return f"{' and '.join(short)} were read: give it more time with {MORE_TIME}" if short else ""
 
 
 def without_folders(text: str) -> str:
@@ -344,8 +353,11 @@ def main() -> None:
     sys.stderr.write(f"{page}\n")
     if missing := incomplete(machine, parts):
         sys.stderr.write(f"{missing}\n")
-    if any(one.verdict == "failed" for one in parts):
-        sys.exit(1)
+    verdicts = {one.verdict for one in parts}
+    if "failed" in verdicts:
+        sys.exit(FAILED)
+    if "not done" in verdicts:
+        sys.exit(INCOMPLETE)
 
 
 def _checked(wheels: Path, minutes: float) -> tuple[Machine, list[Part]]:

@@ -36,11 +36,12 @@ class Part:
 
 
 def incomplete(machine: Machine, parts: Sequence[Part]) -> str:
-    """What a machine with a GPU was to show and did not, "" for nothing."""
+    """Which parts were not done, "" for none."""
     names = [one.name for one in parts if one.verdict == "not done"]
-    if not machine.gpu or not names:
+    if not names:
         return ""
-    return f"This check is not complete: {'; '.join(names)} not done on {machine.gpu}."
+    where = machine.gpu or "a machine without a GPU"
+    return f"This check is not complete: {'; '.join(names)} not done on {where}."
 
 
 def write(folder: Path, day: str, revision: str, machine: Machine, parts: Sequence[Part]) -> Path:
