@@ -297,6 +297,21 @@ def test_a_full_disk_is_told_without_a_path(tmp_path: Path) -> None:
     assert part.told.startswith("b: No such file or directory; check the room on its disk")
 
 
+def test_a_report_with_numbers_that_are_none_is_json_for_every_parser(tmp_path: Path) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    measured = copy.deepcopy(MEASURED)
+    measured["against_cpu"] |= {"volumes": 0, "largest_delta": float("nan")}
+    measured["speed"]["steps_ms"]["execute"] = float("inf")
+    part = Part("TensorRT, edge", "failed", "0 of 100 phantoms", 1.0, measured)
+    page = write(tmp_path, "2026-01-31", "0a03aef", WITH_GPU, [part])
+    (told,) = json.loads(page.with_suffix(".json").read_text(), parse_constant=refuse)["parts"]
+    assert told["measured"]["against_cpu"] == measured["against_cpu"] | {"largest_delta": None}
+    assert told["measured"]["speed"]["steps_ms"] == {"host_to_device": 0.5, "execute": None}
+    assert "| largest difference of the probability | none is known |" in page.read_text()
+
+
 def test_no_report_names_a_folder_of_the_machine() -> None:
     told = "/tmp/a1/files holds no pycuda-*.tar.gz: see '/home/me/x/a.log', docs/a/b or https://a.b/c/d"
     assert without_folders(told) == "files holds no pycuda-*.tar.gz: see 'a.log', docs/a/b or https://a.b/c/d"

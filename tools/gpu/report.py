@@ -6,6 +6,7 @@ Imports the standard library alone.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -57,10 +58,24 @@ def write(folder: Path, day: str, revision: str, machine: Machine, parts: Sequen
         "machine": asdict(machine),
         "parts": [asdict(one) for one in parts],
     }
-    (folder / f"{name}.json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    (folder / f"{name}.json").write_text(
+        json.dumps(_finite(whole), indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
     page = folder / f"{name}.md"
     page.write_text("\n".join(_page(day, revision, machine, parts)) + "\n", encoding="utf-8")
     return page
+
+
+def _finite(told: object) -> object:
+    """With None for what is infinite or no number, which JSON has not."""
+    match told:
+        case float():
+            return told if math.isfinite(told) else None
+        case dict():
+            return {key: _finite(value) for key, value in told.items()}
+        case list() | tuple():
+            return [_finite(one) for one in told]
+    return told
 
 
 def _page(day: str, revision: str, machine: Machine, parts: Sequence[Part]) -> Iterator[str]:
@@ -120,9 +135,10 @@ def _measured(part: Part) -> Iterator[str]:
         f"| memory of process and GPU | {speed['memory_first_mib']:.0f} MiB at first,"
         f" {speed['memory_last_mib']:.0f} MiB at last |"
     )
-    alike = cpu["lowest_correlation"]
+    delta, alike = cpu["largest_delta"], cpu["lowest_correlation"]
+    differs = format(delta, ".5f") if math.isfinite(delta) else "none is known"
     yield f"| against the CPU engine in FP32 | {cpu['volumes']} phantoms |"
-    yield f"| largest difference of the probability | {cpu['largest_delta']:.5f} |"
+    yield f"| largest difference of the probability | {differs} |"
     yield f"| flags changed | {cpu['flags_changed']} |"
     yield f"| lowest correlation of heatmaps | {'none varies' if alike is None else format(alike, '.5f')} |"
 
