@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -115,8 +115,8 @@ class KnownAnswers:
         }
         if wrong:
             raise AnswersWrong(
-                f"Known answers differ, so readings cannot be trusted: {'; '.join(wrong)}."
-                " Check the installation (scanlight --version) and the device."
+                f"Known answers differ, so readings cannot be trusted: {'; '.join(wrong)}; check the"
+                " installation with scanlight --version, and the device."
             )
         return found
 
@@ -136,7 +136,7 @@ class KnownAnswers:
 
     def compute(self) -> dict[str, Answer]:
         """What this engine answers now."""
-        return {folder.name: self._answer(folder) for folder in _series_folders()}
+        return {folder.name: self._answer(folder) for folder in series_folders()}
 
     def _answer(self, folder: Path) -> Answer:
         paths = sorted(folder.glob("*.dcm"))
@@ -155,7 +155,8 @@ class KnownAnswers:
         )
 
 
-def _series_folders() -> Iterable[Path]:
+def series_folders() -> list[Path]:
+    """The series that ship, each in a folder of its name."""
     return sorted(folder for folder in SERIES.iterdir() if folder.is_dir())
 
 

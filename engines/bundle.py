@@ -75,6 +75,11 @@ Flavour = Literal["rtx", "enterprise"]
 """TensorRT-RTX, for workstation GPUs, built ahead of time; TensorRT, built on the GPU that it runs on."""
 
 
+VERSION_COMPATIBLE = "version_compatible"
+HARDWARE_COMPATIBLE = "hardware_compatible"
+"""Options of a plan of TensorRT: other versions of it, or other GPUs from Ampere on, run it too."""
+
+
 class ParityInfo(_Part):
     """What the gate measured before the plan was built: the model in FP32 against its rounding twin.
 

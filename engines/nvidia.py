@@ -25,6 +25,10 @@ DISTRIBUTIONS: Final[dict[Flavour, str]] = {"rtx": "tensorrt-rtx", "enterprise":
 _DRIVER: Final = Path("/proc/driver/nvidia/version")
 _LINES_KEPT: Final = 200
 
+_LOG: Final = logging.getLogger("tensorrt")
+# A command that logs nothing tells of TensorRT's errors in its own sentences.
+_LOG.addHandler(logging.NullHandler())
+
 
 class NvidiaError(EngineError):
     """NVIDIA's libraries, or a GPU, are not there; the message is one sentence with what to do."""
@@ -68,6 +72,12 @@ def load_cuda() -> ModuleType:
     return cuda
 
 
+def offered(trt: ModuleType) -> dict[str, Any]:
+    """The GPUs that a TensorRT-RTX builds for, by compute capability: SM86 is 8.6, SM120 is 12.0."""
+    members = trt.ComputeCapability.__members__.items()
+    return {f"{name[2:-1]}.{name[-1]}": value for name, value in members if name.startswith("SM")}
+
+
 @dataclass(frozen=True, slots=True)
 class Gpu:
     """A GPU: its name, compute capability such as "8.6", memory, and the version of the driver."""
@@ -99,7 +109,11 @@ class TensorRTLog:
     def _take(self, level: int, text: str) -> None:
         line = " ".join(text.split())
         self.lines.append((level, line))
-        logging.getLogger("tensorrt").log(level, "%s", line)
+        _LOG.log(level, "%s", line)
+
+    def forget(self) -> None:
+        """What went well after all: its lines explain no later failure."""
+        self.lines.clear()
 
     def last_error(self) -> str:
         """The last line that told of an error, "" without one."""
@@ -112,7 +126,7 @@ def _logger(trt: ModuleType, take: Any) -> Any:  # noqa: ANN401
         severity.INTERNAL_ERROR: logging.CRITICAL,
         severity.ERROR: logging.ERROR,
         severity.WARNING: logging.WARNING,
-        severity.INFO: logging.DEBUG,
+        severity.INFO: logging.INFO,
         severity.VERBOSE: logging.DEBUG,
     }
 

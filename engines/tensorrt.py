@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import logging
+import shlex
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from engines.bundle import Bundle, ModelFile
+from engines.bundle import HARDWARE_COMPATIBLE, VERSION_COMPATIBLE, Bundle, ModelFile
 from engines.nvidia import (
     DISTRIBUTIONS,
     Gpu,
@@ -29,6 +30,7 @@ from engines.nvidia import (
     gpu,
     load_cuda,
     load_tensorrt,
+    offered,
 )
 from engines.protocol import DeviceLost, EngineError, EngineIdentity, Float32, Score
 from engines.spec import ModelSpec
@@ -53,9 +55,11 @@ class TensorRTEngine:
             )
         self._model, self._bundle = model, model.bundle
         self._trt = load_tensorrt(self._bundle.info.flavour)
+        _check_version(model, self._bundle, self._trt)
         self._cuda = load_cuda()
         self._gpu = gpu(self._cuda)
-        _check_fit(model, self._bundle, self._trt.__version__, self._gpu)
+        again = _rebuild(model, self._bundle, self._trt, self._gpu)
+        _check_gpu(self._bundle, self._gpu, again)
         self._log = TensorRTLog(self._trt)
         self._thread = threading.get_ident()
         self._context: Any = None
@@ -64,7 +68,6 @@ class TensorRTEngine:
             self._context = self._cuda.Device(0).retain_primary_context()
             with self._current():
                 kernels = _Kernels(self._cached(cache))
-                again = _rebuild(model, self._bundle, self._gpu)
                 self._plan = _LoadedPlan(
                     self._trt, self._cuda, self._bundle, self.spec, self._log, kernels, again
                 )
@@ -257,7 +260,7 @@ class _LoadedPlan:
             raise EngineError(
                 f"TensorRT does not start ({self._said()}): update NVIDIA's driver, and look with nvidia-smi"
             ) from None
-        if bundle.info.options.get("version_compatible"):
+        if bundle.info.options.get(VERSION_COMPATIBLE):
             # Such a plan brings code of its own; the bundle's hashes vouch for it.
             self._runtime.engine_host_code_allowed = True
         self._hold("_engine", self._runtime.deserialize_cuda_engine(bundle.plan))
@@ -324,6 +327,7 @@ class _LoadedPlan:
             buffer.host.fill(np.nan)
             cuda.memset_d8_async(int(buffer.device), 0xFF, buffer.host.nbytes, stream)
         sent.record(stream)
+        self._log.forget()
         started = self._execution.execute_async_v3(stream.handle)
         computed.record(stream)
         for buffer in outputs.values():
@@ -369,18 +373,23 @@ def _never_free(*things: object) -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
-def _check_fit(model: ModelFile, bundle: Bundle, version: str, found: Gpu) -> None:
-    """Raise EngineError when the plan was built for another TensorRT or another GPU."""
-    info, name, again = bundle.info, bundle.folder.name, _rebuild(model, bundle, found)
-    same = version == info.tensorrt
-    if info.options.get("version_compatible"):
-        same = version.partition(".")[0] == info.tensorrt.partition(".")[0]
+def _check_version(model: ModelFile, bundle: Bundle, trt: ModuleType) -> None:
+    """Raise EngineError when the plan was built by another TensorRT."""
+    info, installed = bundle.info, trt.__version__
+    same = installed == info.tensorrt
+    if info.options.get(VERSION_COMPATIBLE):
+        same = installed.partition(".")[0] == info.tensorrt.partition(".")[0]
     if not same:
         raise EngineError(
-            f"bundle {name} was built by {DISTRIBUTIONS[info.flavour]} {info.tensorrt} and {version} is"
-            f" installed: {again}"
+            f"bundle {bundle.folder.name} was built by {DISTRIBUTIONS[info.flavour]} {info.tensorrt} and"
+            f" {installed} is installed: {_rebuild(model, bundle, trt)}"
         )
-    anywhere = bool(info.options.get("hardware_compatible")) and _since_ampere(found.compute_capability)
+
+
+def _check_gpu(bundle: Bundle, found: Gpu, again: str) -> None:
+    """Raise EngineError when the plan was built for another GPU."""
+    info, name = bundle.info, bundle.folder.name
+    anywhere = bool(info.options.get(HARDWARE_COMPATIBLE)) and _since_ampere(found.compute_capability)
     if found.compute_capability not in info.compute_capabilities and not anywhere:
         raise EngineError(
             f"bundle {name} was built for compute capability {', '.join(info.compute_capabilities)} and the"
@@ -395,11 +404,20 @@ def _since_ampere(compute_capability: str) -> bool:
     return tuple(map(int, compute_capability.split("."))) >= (8, 0)
 
 
-def _rebuild(model: ModelFile, bundle: Bundle, found: Gpu) -> str:
-    """What to do about a plan that does not fit: the command that builds it again."""
-    flavour = bundle.info.flavour
-    wanted = f" --compute-capability {found.compute_capability}" if flavour == "rtx" else ""
+def _rebuild(model: ModelFile, bundle: Bundle, trt: ModuleType, found: Gpu | None = None) -> str:
+    """What to do about a plan that does not fit: the command that builds it again, for the GPU that was found
+    or else for the same ones."""
+    info = bundle.info
+    wanted = (found.compute_capability,) if found else info.compute_capabilities
+    if info.flavour == "rtx" and set(wanted) <= offered(trt).keys():
+        options = ["--flavour rtx", *(f"--compute-capability {one}" for one in wanted)]
+    else:
+        kept = (VERSION_COMPATIBLE, HARDWARE_COMPATIBLE)
+        options = [
+            "--flavour enterprise",
+            *(f"--{name.replace('_', '-')}" for name in kept if info.options.get(name)),
+        ]
     return (
-        f"build it again with scanlight build-engine {bundle.folder.name}/{model.path.name} --out NEW"
-        f" --flavour {flavour}{wanted}"
+        f"build it again with scanlight build-engine {shlex.quote(str(model.path))} --out NEW"
+        f" {' '.join(options)}"
     )

@@ -23,11 +23,10 @@ from engines.runner import open_engine
 
 REFUSED = 1
 
-BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or an ONNX model.")]
 
 
 def inspect(
-    bundle: BundlePath,
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or an ONNX model.")],
     as_json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False,
 ) -> None:
     """Say what a bundle is: its model, its plan, what it was built by and for, its parity.
@@ -46,7 +45,7 @@ def inspect(
     Console().print(table)
 
 
-def verify(bundle: BundlePath) -> None:
+def verify(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE")]) -> None:
     """Check every byte of a bundle against its hashes, and its known answers on what is here.
 
     Always on the CPU, and on the GPU where there is one. Exit 1 when the bundle was changed, does not fit
@@ -77,18 +76,23 @@ def _intact(path: Path) -> ModelFile:
 
 def _answers(model: ModelFile, kind: EngineKind) -> str:
     """Run the known answers; raises NvidiaError where there is nothing to run them on."""
+    name = model.path.parent.name
     try:
         with closing(open_engine(model, kind)) as engine:
+            by = f"{engine.identity.device} ({engine.identity.flavour})"
             rules = rules_for(engine.spec)
             answers = KnownAnswers(engine, rules, read_slices, Path(), StateDisk(), model.known_answers)
-            answers.check()
-            compared = answers.expected()
-            by = engine.identity
+            try:
+                answers.check()
+                return f"{answers.expected()} known answers are right on {by}"
+            except AnswersWrong as error:
+                _refuse(f"{name} on {by}: {error}")
     except NvidiaError:
         raise
-    except (AnswersWrong, DeviceLost, EngineError, WrongModel) as error:
+    except DeviceLost as error:
+        _refuse(f"{name}: {error}")
+    except (EngineError, WrongModel) as error:
         _refuse(error)
-    return f"{compared} known answers are right on {by.device} ({by.flavour})"
 
 
 def _refuse(error: Exception | str) -> NoReturn:

@@ -57,6 +57,19 @@ def test_verify_an_intact_bundle(bundle: Path) -> None:
     assert gpu.startswith("bundle: not tried on a GPU, since tensorrt is not installed")
 
 
+def test_verify_tells_another_tensorrt_also_without_a_gpu(tmp_path: Path) -> None:
+    """In one sentence, with the command that builds it again for the same GPUs."""
+    installed = pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: make rtx").__version__
+    built = {"flavour": "rtx", "tensorrt": "1.2.0.54", "device": None}
+    bundle = make_bundle(tmp_path / "bundle", **built)
+    refused = scanlight("engine", "verify", bundle)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"bundle bundle was built by tensorrt-rtx 1.2.0.54 and {installed} is installed: build it again with"
+        f" scanlight build-engine {bundle}/model.onnx --out NEW --flavour rtx --compute-capability 8.6\n"
+    )
+
+
 @pytest.mark.parametrize("command", ["inspect", "verify"])
 @pytest.mark.parametrize("name", ["engine.plan", "model.onnx", "manifest.json"])
 def test_one_flipped_byte_is_refused(bundle: Path, command: str, name: str) -> None:
@@ -76,10 +89,13 @@ def test_verify_a_bundle_that_comes_without_an_answer(bundle: Path) -> None:
     write_manifest(bundle, "model.onnx", model.spec, model.bundle.info)
     refused = scanlight("engine", "verify", str(bundle))
     assert refused.returncode == 1
-    assert refused.stderr == "The bundle comes without a known answer: build the bundle again.\n"
+    assert refused.stderr.startswith("bundle on cpu (onnxruntime ")
+    assert refused.stderr.endswith(": The bundle comes without a known answer: build the bundle again.\n")
 
 
 def test_verify_a_bundle_that_answers_otherwise(tmp_path: Path) -> None:
     refused = scanlight("engine", "verify", str(make_bundle(tmp_path / "other", probability_off=0.3)))
     assert refused.returncode == 1
+    assert refused.stderr.startswith("other on cpu (onnxruntime ")
     assert "Known answers differ" in refused.stderr
+    assert refused.stderr.count("\n") == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,6 +82,22 @@ def test_what_tensorrt_logs_is_kept_and_told(caplog: pytest.LogCaptureFixture) -
         assert trt.Runtime(log.logger).deserialize_cuda_engine(b"vtrt") is None
     assert log.last_error()
     assert log.last_error() in caplog.text
+
+
+@needs_rtx
+def test_what_went_well_after_all_explains_nothing() -> None:
+    log = TensorRTLog(load_tensorrt("rtx"))
+    log.logger.log(load_tensorrt("rtx").ILogger.Severity.ERROR, "tried another way")
+    assert log.last_error() == "tried another way"
+    log.forget()
+    assert log.last_error() == ""
+
+
+def test_a_command_that_logs_nothing_prints_nothing_of_tensorrt() -> None:
+    """What TensorRT says is told in the command's own sentence."""
+    code = "import engines.nvidia, logging; logging.getLogger('tensorrt').error('a line of it')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_a_model_without_a_plan_has_no_gpu_engine(make_model: Callable[..., Path]) -> None:

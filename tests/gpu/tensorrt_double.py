@@ -56,6 +56,17 @@ class TensorIOMode(enum.Enum):
     OUTPUT = 2
 
 
+class ComputeCapability(enum.Enum):
+    NONE = 0
+    CURRENT = 1
+    SM75 = 75
+    SM80 = 80
+    SM86 = 86
+    SM89 = 89
+    SM120 = 120
+    SM121 = 121
+
+
 def nptype(trt_type: DataType) -> type:
     return {DataType.FLOAT: np.float32, DataType.HALF: np.float16}[trt_type]
 

@@ -11,19 +11,23 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import shim
+import tensorrt_double
 from bundles import small_network, write_bundle
 from contract import STEPS, Observe, broken
 from mutants import MUTANTS, Mutant
 from tensorrt_double import CACHE_MAGIC, MAGIC, SCRATCH_BYTES
 
 from engines.bundle import default_model, load_model
+from engines.nvidia import Gpu
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.protocol import Score
+from engines.tensorrt import _rebuild
 
 ENGINES = shim.ROOT / "engines"
 
@@ -170,7 +174,42 @@ def test_a_plan_for_another_machine_is_refused_with_the_command_that_builds_it(
 ) -> None:
     seen = observe(bundle=write_bundle(tmp_path / "other", small_network(), **other))
     assert said in seen.failed
-    assert "build it again with scanlight build-engine other/model.onnx" in seen.failed
+    assert f"build it again with scanlight build-engine {tmp_path}/other/model.onnx --out NEW" in seen.failed
+
+
+BUILT: dict[str, object] = {"compute_capabilities": ("8.6", "8.9")}
+ENTERPRISE = {"flavour": "enterprise", "tensorrt": "10.0", "device": "NVIDIA A100"}
+OTHER_GPU = Gpu("another GPU", "8.0", 8 << 30, "580.65")
+
+
+@pytest.mark.parametrize(
+    ("plan", "found", "options"),
+    [
+        (BUILT, None, "--flavour rtx --compute-capability 8.6 --compute-capability 8.9"),
+        (BUILT, OTHER_GPU, "--flavour rtx --compute-capability 8.0"),
+        (BUILT, replace(OTHER_GPU, compute_capability="9.0"), "--flavour enterprise"),
+        (BUILT | ENTERPRISE, OTHER_GPU, "--flavour enterprise"),
+        (
+            BUILT | ENTERPRISE | {"options": {"version_compatible": True, "hardware_compatible": True}},
+            OTHER_GPU,
+            "--flavour enterprise --version-compatible --hardware-compatible",
+        ),
+        (
+            BUILT | ENTERPRISE | {"options": {"version_compatible": False, "hardware_compatible": True}},
+            None,
+            "--flavour enterprise --hardware-compatible",
+        ),
+    ],
+)
+def test_the_command_that_builds_a_bundle_again_is_what_built_it(
+    tmp_path: Path, plan: dict[str, object], found: Gpu | None, options: str
+) -> None:
+    """For the GPU that was found, by the TensorRT that builds for it; a path with a blank is quoted."""
+    model = load_model(write_bundle(tmp_path / "a bundle", small_network(), **plan))
+    assert model.bundle is not None
+    told = _rebuild(model, model.bundle, tensorrt_double, found)
+    command = f"scanlight build-engine '{tmp_path}/a bundle/model.onnx' --out NEW {options}"
+    assert told == f"build it again with {command}"
 
 
 @pytest.mark.parametrize(
