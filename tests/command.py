@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
 def scanlight(
-    *words: str | Path, env: dict[str, str] | None = None, timeout_s: float = 300
+    *words: str | Path,
+    env: dict[str, str] | None = None,
+    timeout_s: float = 300,
+    before: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command; the caller looks at the exit code."""
+    """Run a command; the caller looks at the exit code. `before` is a program that runs it, such as nice."""
     return subprocess.run(
-        [sys.executable, "-m", "appliance", *map(str, words)],
+        [*before, sys.executable, "-m", "appliance", *map(str, words)],
         capture_output=True,
         text=True,
         timeout=timeout_s,

@@ -12,6 +12,7 @@ import pytest
 from engines.bundle import load_model, write_manifest
 from tools.build_engine.folder import bundle_folder, check_free
 from tools.problem import WrongInput
+from tools.whole_folder import whole
 
 
 def write(folder: Path, name: str, replace: bool = False) -> None:
@@ -65,6 +66,14 @@ def test_an_error_while_replacing_leaves_the_old_one(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), bundle_folder(tmp_path / "bundle", replace=True):
         raise RuntimeError
     assert load_model(tmp_path / "bundle").path.name == "old.onnx"
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path: Path) -> None:
+    write(tmp_path / "bundle", "old.onnx")
+    with pytest.raises(FileNotFoundError), whole(tmp_path / "bundle") as made:
+        made.rmdir()
+    assert load_model(tmp_path / "bundle").path.name == "old.onnx"
+    assert {one.name for one in tmp_path.iterdir()} == {"bundle", "small.onnx"}
 
 
 def test_what_is_no_bundle_stays(tmp_path: Path) -> None:

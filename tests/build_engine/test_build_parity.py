@@ -52,9 +52,9 @@ def test_a_network_of_moderate_numbers_passes(tmp_path: Path) -> None:
 def test_what_is_not_finite(tmp_path: Path) -> None:
     outcome = judged(networks.network(gain=2e5), tmp_path, -400, -100)
     assert all("not finite" in row.problem for row in outcome.rows)
-    assert "first" in outcome.beyond
+    assert outcome.beyond[:3] == ("Conv constant_4", "Relu first_relu", "MaxPool pooled")
     assert "2 of 2 volumes differ in FP16" in outcome.problem
-    assert "layers hold more than the largest number of FP16, 65504 (first, " in outcome.problem
+    assert "layers hold more than the largest number of FP16, 65504 (Conv constant_4, " in outcome.problem
 
 
 def test_a_probability_that_moves_and_a_flag_that_changes(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_probability_that_moves_and_a_flag_that_changes(tmp_path: Path) -> Non
 @pytest.fixture
 def passing() -> Outcome:
     rows = tuple(Row(f"volume {n}", n < 20, 0.4, 0.401, 0.999, "") for n in range(50))
-    return Outcome(rows, {"maps": 100.0}, frozenset(["maps"]), trained=True)
+    return Outcome(rows, {"maps": 100.0}, frozenset(["maps"]), {"maps": "Relu maps"}, trained=True)
 
 
 def test_a_full_gate_passes(passing: Outcome) -> None:
@@ -90,7 +90,7 @@ def test_a_full_gate_passes(passing: Outcome) -> None:
         (lambda one: replace(one, rows=one.rows[1:]), "takes 50 volumes, 20 of them"),
         (lambda one: replace(one, rows=(*one.rows[1:], one.rows[-1])), "and could make 50 and 19"),
         (lambda one: replace(one, largest={"maps": 65505.0}), "layers hold more than"),
-        (lambda one: replace(one, largest={"maps": math.nan}), "layers hold more than"),
+        (lambda one: replace(one, largest={"maps": math.nan}), "65504 (Relu maps)"),
         (
             lambda one: replace(one, rows=(*one.rows, replace(one.rows[0], problem="the flag changes"))),
             "1 of 51 volumes differ in FP16 (volume 0: the flag changes)",
@@ -131,6 +131,32 @@ def test_a_heatmap_that_is_another_one(tmp_path: Path) -> None:
 
 def test_a_placeholders_heatmap_may_be_another_one(tmp_path: Path) -> None:
     assert turned_map(trained=False, folder=tmp_path).problem == ""
+
+
+def test_a_heatmap_that_turns_negative_is_told_as_that(tmp_path: Path) -> None:
+    """Two constants that are 1.5 apart are 16 apart in FP16."""
+    graph = networks.Graph()
+    maps = graph.add("MaxPool", "maps", "hu", kernel_shape=[2] * 3, strides=[2] * 3)
+    gentle = graph.add("Add", "gentle", graph.add("Mul", "weak", maps, 1e-4), 2.0)
+    raised = graph.add("Add", "raised", gentle, 30007.0)
+    lowered = graph.add("Add", "lowered", raised, -30008.5)
+    graph.add("Conv", "heatmap", lowered, networks.weights(1, 1, 1, 1, 1))
+    flat = graph.add("Flatten", "flat", graph.add("GlobalAveragePool", "mean", "heatmap"))
+    graph.add("Sigmoid", "probability", graph.add("Mul", "flatter", flat, 1e-4))
+    row = judged(graph.model([networks.PROBABILITY, networks.HEATMAP]), tmp_path, -400).rows[0]
+    assert row.problem == "model small gave a heatmap with negative values"
+    assert math.isinf(row.excess)
+
+
+def test_what_differs_most_is_told_first(passing: Outcome) -> None:
+    """In parts of what is allowed: 0.01 of probability, and 0.99 of correlation."""
+    rows = [
+        replace(passing.rows[0], volume="dull", fp16=0.42, problem="p"),
+        replace(passing.rows[0], volume="turned", correlation=0.9, problem="h"),
+        replace(passing.rows[0], volume="lost", fp16=math.nan, correlation=None, problem="n"),
+    ]
+    assert [round(row.excess, 6) for row in rows] == [2.0, 10.0, math.inf]
+    assert "(lost: n; turned: h; dull: p)" in replace(passing, rows=tuple(rows)).problem
 
 
 def test_dark_heatmaps_are_not_compared(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import built_networks as networks
 import onnx
 import pytest
+from onnx import helper
 from test_build_parity import silent
 
 trt = pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: make rtx")
@@ -22,6 +23,7 @@ from tools.build_engine.plan import (  # noqa: E402
     Plan,
     PlanError,
     Target,
+    _check_timing_cache,
     _not_built,
     _OnTheGpu,
     build,
@@ -87,6 +89,7 @@ def test_a_gpu_that_is_not_offered() -> None:
         Target("enterprise", ("8.6",)),
         Target("rtx", version_compatible=True),
         Target("rtx", hardware_compatible=True),
+        Target("rtx", timing_cache=Path("timings")),
     ],
 )
 def test_an_option_of_the_other_flavour(target: Target) -> None:
@@ -97,7 +100,7 @@ def test_an_option_of_the_other_flavour(target: Target) -> None:
 def test_the_enterprise_flavour_needs_a_gpu() -> None:
     if Path("/proc/driver/nvidia").exists():
         pytest.skip("a GPU is here")
-    with pytest.raises(NvidiaError, match="builds on the GPU that the plan is for, and there is none: "):
+    with pytest.raises(NvidiaError, match="builds on the GPU that the plan is for, and none can be used: "):
         check_target(Target("enterprise"))
 
 
@@ -126,6 +129,37 @@ def test_an_fp32_network_is_not_taken_for_the_fp16_one(tmp_path: Path) -> None:
     assert mistyped(trt, network, wanted) == "tensor clipped for FLOAT, not HALF"
 
 
+def test_an_fp32_network_gets_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the parser makes of a model is looked at before it is built: here it is given another one."""
+    graph = networks.source(networks.network(), tmp_path).graph
+    wanted, other = mixed(graph, head(graph)), mixed(graph, everything(graph))
+    real = trt.OnnxParser.parse
+    monkeypatch.setattr(trt.OnnxParser, "parse", lambda parser, _: real(parser, other.SerializeToString()))
+    with pytest.raises(PlanError, match="TensorRT took tensor clipped for FLOAT, not HALF, so that the plan"):
+        planned(wanted)
+
+
+def test_a_model_without_a_network() -> None:
+    """It parses as any other."""
+    empty = helper.make_model(helper.make_graph([], "", [], []))
+    with pytest.raises(PlanError, match="found no network in the model"):
+        planned(empty)
+
+
+def test_a_convolution_that_the_parser_made_something_else_of(tmp_path: Path) -> None:
+    model = small(tmp_path)
+    log = TensorRTLog(trt)
+    network = trt.Builder(log.logger).create_network(
+        1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    )
+    parser = trt.OnnxParser(network, log.logger)
+    assert parser.parse(model.SerializeToString())
+    for place in range(network.num_layers):
+        if network.get_layer(place).get_output(0).name == "first":
+            network.get_layer(place).get_output(0).name = "other"
+    assert mistyped(trt, network, model) == "Conv first for something else"
+
+
 def test_its_progress_is_heard(tmp_path: Path) -> None:
     heard = []
     build(small(tmp_path), Target("rtx"), lambda *told: heard.append(told))
@@ -149,6 +183,74 @@ def test_the_settings_of_the_enterprise_flavour_are_set(tmp_path: Path) -> None:
     # TensorRT-RTX has the level and takes no notice of it.
     assert "setHardwareCompatibilityLevel() is unsupported" in " ".join(line for _, line in log.lines)
     assert (way.device, way.compute_capabilities) == ("a GPU", ("8.6",))
+
+
+class Timings(bytes):
+    def serialize(self) -> bytes:
+        return bytes(self) + b" and more"
+
+
+class Timed:
+    """A builder's configuration that takes timings as TensorRT's does; TensorRT-RTX's keeps none."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+
+    def set_memory_pool_limit(self, *_: object) -> None: ...
+
+    def create_timing_cache(self, content: bytes) -> Timings | None:
+        return None if content == b"no timings at all" else Timings(content)
+
+    def set_timing_cache(self, timings: Timings, ignore_mismatch: bool) -> bool:
+        assert not ignore_mismatch
+        self.taken.append(bytes(timings))
+        return timings != b"of another GPU"
+
+
+def timed(file: Path) -> _OnTheGpu:
+    target = Target("enterprise", timing_cache=file)
+    return _OnTheGpu(trt, target, Gpu("a GPU", "8.6", 8 << 30, "580.65"), 1)
+
+
+def test_the_double_has_no_call_of_its_own() -> None:
+    called = {name for name in vars(Timed) if not name.startswith("_")}
+    assert called <= set(dir(trt.IBuilderConfig))
+    assert hasattr(trt.ITimingCache, "serialize")
+    assert "ignore_mismatch: bool" in trt.IBuilderConfig.set_timing_cache.__doc__
+
+
+def test_timings_are_kept_and_those_of_another_machine_are_not_used(tmp_path: Path) -> None:
+    file = tmp_path / "bundle.timings"
+    way = timed(file)
+    for kept, taken, then in (
+        (None, [b""], b" and more"),
+        (b"some", [b"some"], b"some and more"),
+        (b"of another GPU", [b"of another GPU", b""], b" and more"),
+        (b"no timings at all", [b""], b" and more"),
+    ):
+        if kept is not None:
+            file.write_bytes(kept)
+        config = Timed()
+        way.configure(config)
+        assert config.taken == taken
+        way.built()
+        assert file.read_bytes() == then
+
+
+@pytest.mark.parametrize("name", ["gone/timings", "folder"])
+def test_timings_that_could_not_be_kept_are_told_before_the_build(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(WrongInput, match="is no file that can be written: name another one"):
+        _check_timing_cache(tmp_path / name)
+    _check_timing_cache(tmp_path / "new")
+    _check_timing_cache(None)
+
+
+def test_timings_that_cannot_be_kept_cost_no_plan(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    way = timed(tmp_path / "gone" / "timings")
+    way.configure(Timed())
+    way.built()
+    assert "The timings of this build cannot be kept in" in caplog.text
 
 
 @pytest.mark.parametrize(

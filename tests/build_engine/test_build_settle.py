@@ -53,7 +53,8 @@ def test_convolutions_that_fp16_cannot_hold_stay_and_are_told(tmp_path: Path) ->
     found = settled(networks.network(gain=1e5), tmp_path, -400, -100)
     assert found.share < MOST_IN_FP32
     assert found.outcome.failed
-    assert "first" in found.outcome.beyond
+    assert "Conv constant_4" in found.outcome.beyond
+    assert found.to_blame == ()
 
 
 def test_parity_is_bought_where_it_costs_least(tmp_path: Path) -> None:
@@ -69,6 +70,39 @@ def test_parity_is_bought_where_it_costs_least(tmp_path: Path) -> None:
     assert set(bought) <= {"clipped", "shifted", "scaled"}
     assert bought
     assert not found.outcome.failed
+
+
+def test_parity_is_bought_from_the_end_where_that_costs_less(tmp_path: Path) -> None:
+    """The last maps are raised by more than FP16 resolves, behind convolutions that cost too much."""
+    graph = networks.Graph()
+    scaled = graph.add("Mul", "scaled", "hu", 1e-3)
+    first = graph.add("Conv", "first", scaled, networks.weights(4, 1, 3, 3, 3), pads=[1] * 6)
+    pooled = graph.add("MaxPool", "pooled", first, kernel_shape=[2] * 3, strides=[2] * 3)
+    raised = graph.add("Add", "raised", pooled, 20000.3)
+    lit = graph.add("Conv", "lit", raised, np.full((1, 4, 1, 1, 1), 0.25, np.float32))
+    graph.add("Abs", "heatmap", lit)
+    flat = graph.add("Flatten", "flat", graph.add("GlobalAveragePool", "mean", lit))
+    graph.add("Sigmoid", "probability", graph.add("Add", "logit", flat, -20000.0))
+    found = settled(graph.model([networks.PROBABILITY, networks.HEATMAP]), tmp_path, -450, -400)
+    bought = {name for name, why in found.fp32.items() if why == "parity demands it"}
+    assert bought == {"raised", "lit"}
+    assert not found.outcome.failed
+
+
+def test_the_layers_that_cannot_be_helped_are_named(tmp_path: Path) -> None:
+    """A probability as steep as this shows every rounding."""
+    source = networks.source(networks.network(slope=20000), tmp_path)
+    near = [
+        Volume("at the point", True, OnnxRuntimeEngine(source.file).infer(hu), partial(np.copy, hu))
+        for hu in networks.at_the_point(OnnxRuntimeEngine(source.file))
+    ]
+    found = settle(source.graph, source.spec, near, False, silent)
+    assert found.outcome.failed
+    layers = {told.partition(" (")[0] for told in found.to_blame}
+    assert layers == {"Clip clipped", "Conv constant_4", "Conv constant_5"}
+    shares = [float(told.partition("(")[2].split()[0]) for told in found.to_blame]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > 100
 
 
 @pytest.mark.parametrize("least", [1, 2, 5, 9, 10])

@@ -89,6 +89,53 @@ def with_a_branch(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("If", ["yes"], ["branched"], then_branch=body, else_branch=body))
 
 
+def with_text(model: onnx.ModelProto) -> None:
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["named"], value_string="a name"))
+
+
+def with_a_sparse_constant(model: onnx.ModelProto) -> None:
+    values = helper.make_tensor("sparse_values", TensorProto.FLOAT, [1], [2.0])
+    places = helper.make_tensor("sparse_places", TensorProto.INT64, [1], [3])
+    sparse = helper.make_sparse_tensor(values, places, [8])
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["sparse"], sparse_value=sparse))
+
+
+def with_sparse_weights(model: onnx.ModelProto) -> None:
+    values = helper.make_tensor("sparse", TensorProto.FLOAT, [1], [2.0])
+    places = helper.make_tensor("sparse_places", TensorProto.INT64, [1], [3])
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [8]))
+
+
+def in_a_function(model: onnx.ModelProto, node: onnx.NodeProto, *imported: str) -> None:
+    """A function that the network calls and nothing follows."""
+    model.ir_version = 10
+    opsets = [helper.make_opsetid("", networks.OPSET), *(helper.make_opsetid(one, 1) for one in imported)]
+    model.functions.append(helper.make_function("local", "Block", ["given"], ["made"], [node], opsets))
+    model.opset_import.append(helper.make_opsetid("local", 1))
+    model.graph.node.append(helper.make_node("Block", ["maps"], ["through"], domain="local"))
+
+
+def with_another_domain_in_a_function(model: onnx.ModelProto) -> None:
+    in_a_function(model, helper.make_node("Swirl", ["given"], ["made"], domain="com.example"), "com.example")
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+
+
+def with_a_loop_in_a_function(model: onnx.ModelProto) -> None:
+    yes = helper.make_node(
+        "Constant", [], ["yes"], value=helper.make_tensor("", TensorProto.BOOL, [], [True])
+    )
+    body = helper.make_graph(
+        [helper.make_node("Relu", ["given"], ["inner"])],
+        "body",
+        [],
+        [helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)],
+    )
+    branch = helper.make_node("If", ["yes"], ["made"], then_branch=body, else_branch=body)
+    in_a_function(model, branch)
+    del model.functions[0].node[:]
+    model.functions[0].node.extend([yes, branch])
+
+
 def of_no_operator(model: onnx.ModelProto) -> None:
     model.graph.node[0].op_type = "Clipp"
 
@@ -98,6 +145,11 @@ def of_no_operator(model: onnx.ModelProto) -> None:
     [
         (of_another_domain, "com.example.Clip is not one of ONNX's own"),
         (with_a_branch, "If branches or loops"),
+        (with_text, "constant named is a value_string, and no tensor of numbers"),
+        (with_a_sparse_constant, "constant sparse is a sparse_value, and no tensor of numbers"),
+        (with_sparse_weights, "keeps weights in sparse form"),
+        (with_another_domain_in_a_function, "com.example.Swirl is not one of ONNX's own"),
+        (with_a_loop_in_a_function, "If branches or loops"),
         (of_no_operator, "is not valid ONNX"),
     ],
 )
@@ -105,6 +157,25 @@ def test_operators(tmp_path: Path, change: Callable[[onnx.ModelProto], None], wo
     model = networks.network()
     change(model)
     assert words in complaint(saved(model, tmp_path))
+
+
+def test_a_function_is_made_plain(tmp_path: Path) -> None:
+    model = networks.network()
+    in_a_function(model, helper.make_node("Relu", ["given"], ["made"]))
+    source = read_source(saved(model, tmp_path))
+    assert not source.graph.functions
+    assert source.file.content == (tmp_path / "model.onnx").read_bytes()
+    assert [node.op_type for node in source.graph.graph.node][-1] == "Relu"
+
+
+def test_the_rest_of_what_a_model_tells_stays_beside_its_specification(tmp_path: Path) -> None:
+    model = networks.network(spec=None)
+    helper.set_model_props(model, {"author": "a hospital"})
+    (tmp_path / "spec.yaml").write_text(networks.SPEC.model_dump_json())
+    content = read_source(saved(model, tmp_path), tmp_path / "spec.yaml").file.content
+    told = {one.key: one.value for one in onnx.load_from_string(content).metadata_props}
+    assert told.pop("author") == "a hospital"
+    assert len(told) == 1
 
 
 def test_no_specification_and_one_beside_the_model(tmp_path: Path) -> None:

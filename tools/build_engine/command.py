@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +21,7 @@ from tools.build_engine.precision import mixed
 from tools.build_engine.report import UNTRAINED, Report, as_json, as_page
 from tools.build_engine.settle import MOST_IN_FP32, Settled, settle
 from tools.build_engine.source import Source, read_source
-from tools.build_engine.volumes import gather, phantoms, read_chests
+from tools.build_engine.volumes import gather, known_answers, phantoms, read_chests
 from tools.expected_answers import answers
 from tools.problem import WrongInput, one_sentence
 
@@ -70,15 +69,15 @@ def build_engine(
 
     Exits with 1 and no bundle when it does not, and with 2 when something is wrong with what was given.
     """
+    if timing_cache is None and flavour == "enterprise":
+        timing_cache = Path(f"{out.resolve()}.timings")
     target = Target(
         flavour,
         tuple(dict.fromkeys(compute_capability or ())),
         version_compatible,
         hardware_compatible,
-        (timing_cache or out.with_name(f"{out.name}.timings")) if flavour == "enterprise" else None,
+        timing_cache,
     )
-    # Its errors are told as the detail of ours.
-    logging.getLogger("tensorrt").addHandler(logging.NullHandler())
     try:
         with one_sentence(), _Shown(Console(stderr=True)) as shown:
             check_free(out, replace)
@@ -113,7 +112,7 @@ def _judged(source: Source, target: Target, series: Path | None, shown: _Shown) 
     """What stays in FP32, for a model that passes the gate."""
     spec = source.spec
     trained = spec.intended_use != "placeholder"
-    chests = phantoms(spec.grid, shown.count)
+    chests = [*phantoms(spec.grid, shown.count), *known_answers(spec.grid)]
     if series is not None:
         chests = [*read_chests(series, spec.grid, shown.count), *chests]
     try:
@@ -122,20 +121,27 @@ def _judged(source: Source, target: Target, series: Path | None, shown: _Shown) 
         raise WrongInput(f"{source.file.path} does not work in FP32 either: {error}.") from None
     all_half = TURING in target.compute_capabilities
     settled = settle(source.graph, spec, volumes, all_half, shown.count)
-    if problem := settled.outcome.problem:
-        if all_half:
-            todo = f"leave --compute-capability {TURING} out, whose GPUs allow no FP32 where it would help"
-        elif settled.outcome.beyond:
-            todo = "normalise before these layers and train again, or read with the CPU engine"
-        elif settled.outcome.failed:
-            todo = (
-                f"FP32 in up to {100 * MOST_IN_FP32:.0f} % of the work, in the first or in the last layers,"
-                " does not mend it, so read with the CPU engine"
-            )
-        else:
-            todo = "name series that the model flags and some that it does not with --series"
-        raise _NotAlike(f"No bundle was written: {problem}; {todo}.")
+    if settled.outcome.problem:
+        raise _NotAlike(f"No bundle was written: {_why_not(settled, all_half)}.")
     return settled
+
+
+def _why_not(settled: Settled, all_half: bool) -> str:
+    """What the gate does not let pass, where it comes from, and what to do."""
+    outcome = settled.outcome
+    if not (outcome.failed or outcome.beyond):
+        return f"{outcome.problem}; name series that the model flags and some that it does not with --series"
+    if outcome.beyond:
+        todo = "normalise before these layers and train again, or read with the CPU engine"
+    else:
+        todo = (
+            f"FP32 in up to {100 * MOST_IN_FP32:.0f} % of the work, in the first or in the last layers, does"
+            " not mend it, so read with the CPU engine"
+        )
+    if all_half:
+        todo = f"leave --compute-capability {TURING} out, whose GPUs allow no FP32 where it would help"
+    blamed = f"; most comes from {', '.join(settled.to_blame)}" if settled.to_blame else ""
+    return f"{outcome.problem}{blamed}; {todo}"
 
 
 def _write(out: Path, replace: bool, report: Report, fp16: onnx.ModelProto) -> None:

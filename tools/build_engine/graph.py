@@ -56,6 +56,15 @@ def operators(model: onnx.ModelProto) -> dict[str, str]:
     return found
 
 
+def layers(model: onnx.ModelProto) -> dict[str, str]:
+    """The layer that each tensor comes from, in words that tell it from the others."""
+    told = operators(model)
+    return {
+        model.graph.input[0].name: "the volume",
+        **{name: layer if " " in layer else f"{layer} {name}" for name, layer in told.items()},
+    }
+
+
 def multiply_adds(model: onnx.ModelProto) -> dict[str, int]:
     """Of each convolution and matrix product, by node; the others have next to none."""
     shapes = {one.name: tuple(one.dims) for one in model.graph.initializer}

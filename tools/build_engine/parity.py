@@ -13,7 +13,7 @@ import onnx
 from engines.bundle import ParityInfo
 from engines.protocol import Float32
 from engines.spec import ModelSpec
-from tools.build_engine.graph import float_constants, key
+from tools.build_engine.graph import float_constants, key, layers
 from tools.build_engine.precision import LARGEST, halves
 from tools.build_engine.twin import Twin, TwinReading
 from tools.build_engine.volumes import FEWEST, NEAR, Progress, Volume
@@ -43,15 +43,24 @@ class Row:
     def delta(self) -> float:
         return abs(self.fp16 - self.fp32)
 
+    @property
+    def excess(self) -> float:
+        """The larger of both differences, of probability and of heatmap, in parts of what is allowed;
+        infinite where a number is missing."""
+        unlike = 0.0 if self.correlation is None else (1 - self.correlation) / (1 - LEAST_CORRELATION)
+        excess = max(self.delta / LARGEST_DELTA, unlike)
+        return math.inf if math.isnan(self.delta) else excess
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What the gate found. `largest` is the largest |activation| of each tensor over all volumes, `half`
-    names those that are FP16 in the plan."""
+    names those that are FP16 in the plan, and `layers` says where each comes from."""
 
     rows: tuple[Row, ...]
     largest: Mapping[str, float] = field(repr=False)
     half: frozenset[str] = field(repr=False)
+    layers: Mapping[str, str] = field(repr=False)
     trained: bool
 
     @property
@@ -60,8 +69,9 @@ class Outcome:
 
     @property
     def beyond(self) -> tuple[str, ...]:
-        """The FP16 tensors that hold what FP16 cannot."""
-        return tuple(name for name in self.largest if name in self.half and _beyond(self.largest[name]))
+        """The layers whose FP16 tensors hold what FP16 cannot."""
+        names = (name for name in self.largest if name in self.half and _beyond(self.largest[name]))
+        return tuple(dict.fromkeys(self.layers[name] for name in names))
 
     @property
     def problem(self) -> str:
@@ -69,7 +79,7 @@ class Outcome:
         near = sum(row.near for row in self.rows)
         found = []
         if self.failed:
-            worst = sorted(self.failed, key=lambda row: -math.inf if math.isnan(row.delta) else -row.delta)
+            worst = sorted(self.failed, key=lambda row: -row.excess)
             told = "; ".join(f"{row.volume}: {row.problem}" for row in worst[:3])
             more = f"; and {len(worst) - 3} more" if len(worst) > 3 else ""
             found.append(f"{len(worst)} of {len(self.rows)} volumes differ in FP16 ({told}{more})")
@@ -113,7 +123,7 @@ def judge(
         # max() would lose what is not a number.
         largest = {name: float(np.maximum(largest[name], value)) for name, value in reading.largest.items()}
         progress("rounding twin", number, len(volumes))
-    return Outcome(tuple(rows), largest, touched(model, halves(model, fp32)), trained)
+    return Outcome(tuple(rows), largest, touched(model, halves(model, fp32)), layers(model), trained)
 
 
 def touched(model: onnx.ModelProto, nodes: Iterable[str]) -> frozenset[str]:
@@ -150,7 +160,8 @@ def _row(volume: Volume, reading: TwinReading, point: float, trained: bool, dark
         correlation = likeness(volume.reference.heatmap, reading.heatmap, dark)
     problems = []
     if reading.problem:
-        problems.append("it is not finite")
+        what, _, _ = reading.problem.rpartition(": ")
+        problems.append(what)
     elif abs(after - before) > LARGEST_DELTA:
         problems.append(f"the probability is {after:.4f}, not {before:.4f}")
     if trained and not reading.problem:
@@ -177,4 +188,5 @@ def brightest(cells: Float32 | None) -> float:
 
 
 def _listed(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -7,6 +7,8 @@ https://docs.nvidia.com/deeplearning/tensorrt/latest/_static/python-api/ names w
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +18,8 @@ from typing import Any, Final, Protocol
 import onnx
 
 from appliance import durable
-from engines.bundle import Flavour
-from engines.nvidia import Gpu, NvidiaError, TensorRTLog, gpu, load_cuda, load_tensorrt
+from engines.bundle import HARDWARE_COMPATIBLE, VERSION_COMPATIBLE, Flavour
+from engines.nvidia import Gpu, NvidiaError, TensorRTLog, gpu, load_cuda, load_tensorrt, offered
 from tools.build_engine.tensor_types import mistyped
 from tools.problem import WrongInput
 
@@ -29,6 +31,8 @@ PREFERRED: Final = ("8.0", "8.6", "8.9", "12.0", "12.1")
 
 _WORKSPACE_SHARE: Final = 0.8
 """Of the GPU's free memory, for what kernels need while they run."""
+
+_LOG: Final = logging.getLogger(__name__)
 
 Steps = Callable[[str, int, int], None]
 
@@ -92,14 +96,23 @@ def check_target(target: Target) -> None:
             load_cuda()
         except NvidiaError as error:
             raise NvidiaError(
-                f"--flavour enterprise builds on the GPU that the plan is for, and there is none: {error}"
+                f"--flavour enterprise builds on the GPU that the plan is for, and none can be used: {error}"
             ) from None
-    elif target.version_compatible or target.hardware_compatible:
+        _check_timing_cache(target.timing_cache)
+    elif target.version_compatible or target.hardware_compatible or target.timing_cache:
         raise WrongInput(
-            "--version-compatible and --hardware-compatible are for --flavour enterprise: leave them out, or"
-            " name further GPUs with --compute-capability."
+            "--version-compatible, --hardware-compatible and --timing-cache are for --flavour enterprise:"
+            " leave them out; further GPUs are named with --compute-capability."
         )
     _way(load_tensorrt(target.flavour), target)
+
+
+def _check_timing_cache(file: Path | None) -> None:
+    """Before there are timings to lose."""
+    if file is None:
+        return
+    if not (os.access(file.parent, os.W_OK | os.X_OK) and (file.is_file() or not os.path.lexists(file))):
+        raise WrongInput(f"{file} is no file that can be written: name another one with --timing-cache.")
 
 
 def build(model: onnx.ModelProto, target: Target, steps: Steps) -> Plan:
@@ -146,32 +159,25 @@ class _AheadOfTime:
     device: str | None = None
 
     def __init__(self, trt: ModuleType, target: Target) -> None:
-        self._trt = trt
-        offered = _offered(trt)
+        self._offered = offered(trt)
         for one in target.compute_capabilities:
-            if one not in offered:
+            if one not in self._offered:
                 raise WrongInput(
-                    f"--compute-capability {one} is not one of {', '.join(offered)}, which TensorRT-RTX"
+                    f"--compute-capability {one} is not one of {', '.join(self._offered)}, which TensorRT-RTX"
                     f" {trt.__version__} builds for: name one of them, or build with --flavour enterprise on"
                     " the GPU itself."
                 )
         wanted = target.compute_capabilities or PREFERRED
-        self.compute_capabilities = tuple(one for one in offered if one in wanted)
+        self.compute_capabilities = tuple(one for one in self._offered if one in wanted)
 
     def configure(self, config: Any) -> dict[str, str | int | bool]:  # noqa: ANN401
         config.num_compute_capabilities = len(self.compute_capabilities)
         for place, one in enumerate(self.compute_capabilities):
-            config.set_compute_capability(_offered(self._trt)[one], place)
+            config.set_compute_capability(self._offered[one], place)
         return {}
 
     def built(self) -> None:
         """Nothing: there were no timings."""
-
-
-def _offered(trt: ModuleType) -> dict[str, Any]:
-    """The GPUs that this TensorRT-RTX builds for, by compute capability: SM86 is 8.6, SM120 is 12.0."""
-    members = trt.ComputeCapability.__members__.items()
-    return {f"{name[2:-1]}.{name[-1]}": value for name, value in members if name.startswith("SM")}
 
 
 class _OnTheGpu:
@@ -206,13 +212,19 @@ class _OnTheGpu:
                 config.set_timing_cache(self._timings, ignore_mismatch=False)
         return {
             "workspace_bytes": self._workspace,
-            "version_compatible": target.version_compatible,
-            "hardware_compatible": target.hardware_compatible,
+            VERSION_COMPATIBLE: target.version_compatible,
+            HARDWARE_COMPATIBLE: target.hardware_compatible,
         }
 
     def built(self) -> None:
-        if self._target.timing_cache is not None:
-            durable.write(self._target.timing_cache, bytes(self._timings.serialize()))
+        file = self._target.timing_cache
+        if file is None:
+            return
+        try:
+            durable.write(file, bytes(self._timings.serialize()))
+        except OSError as error:
+            # The plan is there, and the next build times its kernels again.
+            _LOG.warning("The timings of this build cannot be kept in %s (%s).", file, error.strerror)
 
 
 def _free_memory(cuda: ModuleType) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -94,10 +95,15 @@ def as_json(report: Report) -> str:
         "measured": outcome.info().model_dump(),
         "multiply_adds_in_fp32": report.settled.share,
         "volumes": [{**asdict(row), "delta": row.delta} for row in outcome.rows],
-        "ranges": [asdict(one) for one in report.ranges()],
+        "ranges": [asdict(one) | {"largest": _number(one.largest)} for one in report.ranges()],
         "in_fp32": [asdict(one) for one in report.in_fp32()],
     }
     return json.dumps(content, indent=1) + "\n"
+
+
+def _number(value: float) -> float | str:
+    """JSON has no infinity, which an FP32 tensor may hold."""
+    return value if math.isfinite(value) else str(value)
 
 
 def as_page(report: Report) -> str:

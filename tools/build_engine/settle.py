@@ -14,7 +14,7 @@ from typing import Final
 import onnx
 
 from engines.spec import ModelSpec
-from tools.build_engine.graph import key, multiply_adds
+from tools.build_engine.graph import key, layers, multiply_adds
 from tools.build_engine.parity import Outcome, judge, out_of_range
 from tools.build_engine.precision import halves, head, never_half
 from tools.build_engine.volumes import Progress, Volume
@@ -23,6 +23,7 @@ MOST_IN_FP32: Final = 0.2
 """Of the multiply-adds: a plan with more of them in FP32 is no FP16 engine."""
 
 _PROBES: Final = 6
+_BLAMED: Final = 3
 _ROUNDS: Final = 3
 """Of choosing: what passes with the worst volumes may not with others, which then have their say."""
 
@@ -30,11 +31,13 @@ _ROUNDS: Final = 3
 @dataclass(frozen=True, slots=True)
 class Settled:
     """The nodes in FP32 by name, each with the reason, the share of the multiply-adds that they have, and the
-    outcome of the gate with them, which says whether it is passed."""
+    outcome of the gate with them, which says whether it is passed. Where rounding changes too much,
+    `to_blame` names the layers that change most of it, the worst first."""
 
     fp32: dict[str, str]
     share: float
     outcome: Outcome
+    to_blame: tuple[str, ...] = ()
 
 
 def settle(
@@ -64,7 +67,9 @@ def settle(
             break
         fp32 = base | dict.fromkeys(ends, "parity demands it")
         outcome = judge(model, spec, frozenset(fp32), volumes, progress)
-    return Settled(fp32, share_of(model, fp32), outcome)
+    rounding_is_too_much = outcome.failed and not outcome.beyond
+    blamed = _to_blame(model, spec, fp32, _worst(volumes, outcome), progress) if rounding_is_too_much else ()
+    return Settled(fp32, share_of(model, fp32), outcome, blamed)
 
 
 def share_of(model: onnx.ModelProto, nodes: Iterable[str]) -> float:
@@ -76,8 +81,40 @@ def share_of(model: onnx.ModelProto, nodes: Iterable[str]) -> float:
 def _worst(volumes: Sequence[Volume], outcome: Outcome) -> list[Volume]:
     """Those that the gate does not let pass, some of them, the most different first."""
     judged = zip(volumes, outcome.rows, strict=True)
-    worst = sorted(judged, key=lambda pair: (not pair[1].problem, -pair[1].delta))
+    worst = sorted(judged, key=lambda pair: (not pair[1].problem, -pair[1].excess))
     return [volume for volume, row in worst[:_PROBES] if row.problem]
+
+
+def _to_blame(
+    model: onnx.ModelProto,
+    spec: ModelSpec,
+    fp32: Iterable[str],
+    worst: Sequence[Volume],
+    progress: Progress,
+) -> tuple[str, ...]:
+    """The layers that change the worst volume most where they alone are in FP16, each with how much.
+
+    A layer is a convolution or matrix product with what comes after it, up to the next.
+    """
+    every, half = frozenset(key(node) for node in model.graph.node), halves(model, frozenset(fp32))
+    weighted, names = multiply_adds(model), layers(model)
+    groups: list[list[str]] = []
+    for node in model.graph.node:
+        if key(node) in weighted or not groups:
+            groups.append([])
+        groups[-1].append(key(node))
+    found = []
+    for number, group in enumerate(groups, 1):
+        if half.intersection(group):
+            (row,) = judge(model, spec, every - half.intersection(group), worst[:1], _unheard).rows
+            found.append((row.excess, names[group[0]]))
+        progress("which layers it is", number, len(groups))
+    found.sort(reverse=True)
+    return tuple(f"{name} ({100 * excess:.0f} % of what is allowed)" for excess, name in found[:_BLAMED])
+
+
+def _unheard(what: str, done: int, total: int) -> None:
+    """One volume is no progress to speak of."""
 
 
 def _ends(

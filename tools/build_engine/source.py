@@ -20,6 +20,7 @@ from engines.spec import METADATA_KEY, ModelSpec, SpecError, from_metadata, sent
 from tools.problem import WrongInput
 
 _OWN_DOMAINS: Final = ("", "ai.onnx")
+_UNFIT_CONSTANTS: Final = {"sparse_value", "value_string", "value_strings"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +44,8 @@ def read_source(path: Path, spec: Path | None = None) -> Source:
     content = path.read_bytes() if path.is_file() else b""
     model = _parsed(path, content)
     joined = _join_weights(path, model)
-    _check_graph(path, model)
+    inlined = _inlined(path, model)
+    _check_graph(path, inlined)
     if spec is not None:
         _give_spec(path, model, spec)
     if spec is not None or joined:
@@ -56,7 +58,7 @@ def read_source(path: Path, spec: Path | None = None) -> Source:
         raise WrongInput(f"{path}: {error}, or name a YAML file with it: --spec FILE.") from None
     except EngineError as error:
         raise WrongInput(f"{error}.") from None
-    return Source(file, _plain(path, model, file.spec))
+    return Source(file, _plain(path, inlined, file.spec))
 
 
 def _parsed(path: Path, content: bytes) -> onnx.ModelProto:
@@ -93,12 +95,29 @@ def _join_weights(path: Path, model: onnx.ModelProto) -> bool:
     return bool(names)
 
 
+def _inlined(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without functions of its own, valid as it is."""
+    try:
+        onnx.checker.check_model(model)
+        return inliner.inline_local_functions(model) if model.functions else model
+    except (onnx.checker.ValidationError, RuntimeError) as error:
+        raise WrongInput(f"{path} is not valid ONNX: {_said(error)}; export the model again.") from None
+
+
 def _check_graph(path: Path, model: onnx.ModelProto) -> None:
+    if model.graph.sparse_initializer:
+        raise WrongInput(f"{path} keeps weights in sparse form: export the model with dense ones.")
     for node in model.graph.node:
-        if node.domain not in _OWN_DOMAINS and not _is_function(model, node):
+        if node.domain not in _OWN_DOMAINS:
             raise WrongInput(
                 f"{path}: operator {node.domain}.{node.op_type} is not one of ONNX's own: export the model"
                 " with standard operators."
+            )
+        kinds = {one.name for one in node.attribute} if node.op_type == "Constant" else set()
+        if unfit := kinds & _UNFIT_CONSTANTS:
+            raise WrongInput(
+                f"{path}: constant {node.output[0]} is a {min(unfit)}, and no tensor of numbers: export the"
+                " model with standard operators on dense tensors."
             )
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             raise WrongInput(
@@ -109,10 +128,6 @@ def _check_graph(path: Path, model: onnx.ModelProto) -> None:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
         raise WrongInput(f"{path} is not valid ONNX: {_said(error)}; export the model again.") from None
-
-
-def _is_function(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
-    return any((one.domain, one.name) == (node.domain, node.op_type) for one in model.functions)
 
 
 def _give_spec(path: Path, model: onnx.ModelProto, spec: Path) -> None:
@@ -129,8 +144,9 @@ def _give_spec(path: Path, model: onnx.ModelProto, spec: Path) -> None:
 
 
 def _plain(path: Path, model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
-    model = inliner.inline_local_functions(model) if model.functions else model
-    graph = model.graph
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    graph = plain.graph
     _constants_become_initializers(graph)
     constants = {one.name for one in graph.initializer}
     for given in [one for one in graph.input if one.name in constants]:
@@ -143,7 +159,7 @@ def _plain(path: Path, model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelPro
     for one in graph.output:
         one.type.tensor_type.ClearField("shape")
     try:
-        return shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        return shape_inference.infer_shapes(plain, check_type=True, strict_mode=True, data_prop=True)
     except shape_inference.InferenceError as error:
         raise WrongInput(
             f"{path} does not fit one volume of its specification: {_said(error)}; export the model again."

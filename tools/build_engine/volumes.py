@@ -6,11 +6,8 @@ probability passes the operating point. Everything is drawn from fixed seeds.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,12 +19,14 @@ from appliance.imaging.assess import Policy, assess
 from appliance.imaging.header import NotDicom, Unreadable
 from appliance.imaging.slices import read_slice
 from appliance.intake.grouping import group
+from appliance.known_answers import series_folders
 from appliance.records import SlicePlan
 from engines.protocol import Engine, Float32, Score
 from engines.spec import Accepted, Grid
 from tools.phantom import Export, make_chest, write_series
 from tools.phantom.population import person
 from tools.problem import WrongInput
+from tools.workers import workers
 
 FEWEST: Final = 50
 NEAR: Final = 20
@@ -94,8 +93,7 @@ def phantoms(grid: Grid, progress: Progress, count: int = _CHESTS) -> list[Chest
     Raises WrongInput where too few of them fit.
     """
     found: list[Chest] = []
-    # A process that is forked beside the threads of ONNX Runtime may hang.
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+    with workers() as pool:
         for seed, made in enumerate(pool.map(partial(_phantom, grid), range(1, 1 + 2 * count)), 1):
             found += [Chest(f"phantom {seed}", hu) for hu in made]
             progress("phantoms", len(found), count)
@@ -106,6 +104,15 @@ def phantoms(grid: Grid, progress: Progress, count: int = _CHESTS) -> list[Chest
         f"Only {len(found)} of {2 * count} phantoms lie on the model's grid of {_by(grid.size)} voxels: a"
         " grid must hold a chest, so correct the specification."
     )
+
+
+def known_answers(grid: Grid) -> list[Chest]:
+    """The known answers whose series lie on the grid: what every start asks of FP16."""
+    return [
+        Chest(f"known answer {folder.name}", hu)
+        for folder in series_folders()
+        for hu in _on_grid(folder, grid)
+    ]
 
 
 def read_chests(folder: Path, grid: Grid, progress: Progress) -> list[Chest]:

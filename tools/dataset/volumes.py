@@ -12,7 +12,6 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +31,7 @@ from appliance.records import Assessment, Slice, SlicePlan, Volume
 from engines.spec import Accepted, Grid
 from tools.dataset.cases import Case
 from tools.problem import WrongInput
+from tools.workers import workers
 
 Float16 = npt.NDArray[np.float16]
 Shares = npt.NDArray[np.uint8]
@@ -78,7 +78,7 @@ def make_volumes(
     cache.mkdir(parents=True, exist_ok=True)
     one = partial(_made, grid=grid, accepted=accepted, cache=cache)
     found = []
-    with ProcessPoolExecutor(processes) as pool:
+    with workers(processes) as pool:
         for made in pool.map(one, cases, chunksize=4):
             found.append(made)
             progress(len(found), len(cases))

@@ -6,7 +6,6 @@ import csv
 import os
 import shutil
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from tools.phantom.make import make_chest
 from tools.phantom.population import person
 from tools.phantom.vendors import vendor_of
 from tools.problem import WrongInput, one_sentence
+from tools.workers import workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def population(
     with one_sentence():
         out.mkdir(parents=True, exist_ok=True)
         with (
-            ProcessPoolExecutor(processes) as pool,
+            workers(processes) as pool,
             Progress(*columns, console=console, disable=not console.is_terminal) as bar,
         ):
             seeds = range(seed, seed + count)
