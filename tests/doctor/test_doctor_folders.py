@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,17 @@ from pathlib import Path
 from tools.doctor.state_disk import state_disk
 for check in state_disk(load(Path(sys.argv[1]))):
     print(check.name, check.verdict, check.measured, sep="|")
+"""
+
+
+STAY = """
+import sys, time
+from pathlib import Path
+from tools.doctor.own_folder import own_folder
+with own_folder(Path(sys.argv[1])) as place:
+    (place / "daemon").mkdir()
+    print(place, flush=True)
+    time.sleep(600)
 """
 
 
@@ -129,12 +141,38 @@ def test_a_local_state_disk_passes_and_nothing_is_left_on_it(site: Site) -> None
     assert list(config.state_folder.iterdir()) == []
 
 
+def test_what_a_test_that_was_killed_left_goes_with_the_next_and_what_is_used_stays(site: Site) -> None:
+    state = site().state_folder
+    (state / ".doctor-mine").write_text("a file, which no test makes")
+    with staying(state) as (killed, left), staying(state) as (_, used):
+        killed.kill()
+        killed.wait()
+        assert (left / "daemon").is_dir()
+        with workplace(site()) as place:
+            assert {one for one in state.iterdir() if one.is_dir()} == {place, used}
+    assert (used / "daemon").is_dir()
+    assert set(by_name(list(state_disk(site())))) >= {"fsync of the state disk"}
+    assert [one.name for one in state.iterdir()] == [".doctor-mine"]
+
+
+@contextmanager
+def staying(state: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A process with a folder of its own, which is killed at the end."""
+    process = subprocess.Popen([sys.executable, "-c", STAY, state], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process, Path(process.stdout.readline().strip())
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_a_state_folder_that_takes_no_writes_fails(site: Site) -> None:
     config = site()
     with bound(config.state_folder, config.state_folder, "ro"):
         (check,) = state_disk(config)
         with workplace(config) as place:
-            assert not place.startswith(str(config.state_folder))
+            assert not place.is_relative_to(config.state_folder)
     assert (check.verdict, check.measured) == (
         Verdict.FAILED,
         f"{config.state_folder}: Read-only file system",

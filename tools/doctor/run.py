@@ -83,7 +83,7 @@ def examine(config: Config, plan: Plan, progress: Progress) -> Report:
         _group("Service", _service(config), progress),
     ]
     with workplace(config) as place:
-        opened = _open(config, Path(place))
+        opened = _open(config, place)
         if isinstance(opened, Group):
             return Report(made_at=utc_now(), about=None, subject=None, groups=(opened, *around))
         try:
@@ -92,7 +92,7 @@ def examine(config: Config, plan: Plan, progress: Progress) -> Report:
         finally:
             opened.engine.close()
         tested.append(
-            _group("From the scanner to the flag", _arrival(config, plan, Path(place), progress), progress)
+            _group("From the scanner to the flag", _arrival(config, plan, place, progress), progress)
         )
     return Report(made_at=utc_now(), about=about, subject=subject, groups=(*tested, *around))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
@@ -15,6 +16,7 @@ from appliance import durable
 from appliance.config import Config
 from appliance.intake.folder import FolderDown, mount_of
 from tools.doctor.check import Check, failed, judged
+from tools.doctor.own_folder import own_folder
 
 FREE_GB: Final = 5.0
 """As the alert ScanlightDiskLow has it."""
@@ -69,17 +71,20 @@ def state_disk(config: Config) -> Iterator[Check]:
 def writes(folder: Path) -> list[float]:
     """Milliseconds that each of some files took to be kept; they are gone afterwards. Raises OSError."""
     taken = []
-    with tempfile.TemporaryDirectory(prefix=".doctor-", dir=folder) as place:
+    with own_folder(folder) as place:
         for number in range(WRITES):
             began = time.perf_counter()
-            durable.write(Path(place) / str(number), bytes(4096))
+            durable.write(place / str(number), bytes(4096))
             taken.append((time.perf_counter() - began) * 1000)
     return taken
 
 
-def workplace(config: Config) -> tempfile.TemporaryDirectory[str]:
+@contextlib.contextmanager
+def workplace(config: Config) -> Iterator[Path]:
     """A folder of the test's own: on the state disk, whose speed counts, if it takes any."""
-    try:
-        return tempfile.TemporaryDirectory(prefix=".doctor-", dir=config.state_folder)
-    except OSError:
-        return tempfile.TemporaryDirectory(prefix="scanlight-doctor-")
+    with contextlib.ExitStack() as stack:
+        try:
+            place = stack.enter_context(own_folder(config.state_folder))
+        except OSError:
+            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scanlight-doctor-")))
+        yield place
