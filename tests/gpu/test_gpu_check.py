@@ -51,6 +51,7 @@ MEASURED = {
         "steps_ms": {"host_to_device": 0.5, "execute": 1.25},
         "memory_first_mib": 900.0,
         "memory_last_mib": 901.0,
+        "memory_of": "of this process and of it on the GPU",
     },
     "against_cpu": {"volumes": 100, "largest_delta": 0.002, "flags_changed": 0, "lowest_correlation": 0.999},
 }
@@ -215,6 +216,7 @@ def test_a_report_has_the_measurements_and_the_name_of_the_gpu(tmp_path: Path) -
         "| latency, 99 % | 3.12 ms |",
         "over 2000 volumes",
         "100 phantoms",
+        "| memory of this process and of it on the GPU | 900 MiB at first, 901 MiB at last |",
         "a \\| b",
         "execute, median",
     ):

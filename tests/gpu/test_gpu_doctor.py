@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from bundles import write_bundle
+from monitoring.nvml import with_two_gpus
 from onnx import numpy_helper
 from tensorrt_double import MAGIC
 
@@ -26,6 +27,17 @@ from appliance.config import load
 from tools.doctor.run import Plan, examine
 report = examine(load(Path(sys.argv[1])), Plan(phantoms=3, seconds=1, arrivals=1), lambda what: None)
 sys.stdout.write(report.model_dump_json())
+"""
+
+
+RUN = """
+import json, sys
+from dataclasses import asdict
+from pathlib import Path
+from engines.runner import open_engine
+from tools.doctor.speed import run, speed
+found = run(open_engine(Path(sys.argv[1]), "tensorrt"), 1.0, lambda share: None)
+print(json.dumps([asdict(found), [asdict(check) for check in speed(found)]]))
 """
 
 
@@ -61,6 +73,40 @@ def examined(folder: Path, bundle: Path, surroundings: dict[str, str]) -> dict[s
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
+
+
+@pytest.mark.parametrize(
+    ("driver", "held_mib", "of", "verdict"),
+    [
+        ("others", 100, "of this process and of it on the GPU", "passed"),
+        ("container", 3000, "of this process and of all on its GPU, whose driver does not tell", "failed"),
+        ("no driver", 0, "of this process without the GPU, whose driver tells nothing here", "passed"),
+    ],
+)
+def test_memory_is_that_of_this_process_on_the_gpu_of_its_engine(
+    tmp_path: Path,
+    bundle: Path,
+    double_of_driver: dict[str, str],
+    driver: str,
+    held_mib: int,
+    of: str,
+    verdict: str,
+) -> None:
+    paths = f"{with_two_gpus(tmp_path)['LD_LIBRARY_PATH']}:{double_of_driver['LD_LIBRARY_PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, bundle],
+        env=double_of_driver | {"LD_LIBRARY_PATH": paths, "NVML_STUB": driver},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found, checks = json.loads(done.stdout)
+    flat = next(check for check in checks if check["name"] == "Memory stays flat")
+    assert found["memory_of"].startswith(of)
+    assert found["memory_of"] in flat["measured"]
+    assert flat["verdict"] == verdict, flat
+    assert held_mib < min(found["memory_mib"]) < held_mib + 1500
 
 
 @pytest.mark.parametrize(

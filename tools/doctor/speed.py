@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from appliance.gpu import Gpus
 from engines.protocol import Engine
 from tools.doctor.check import Check, judged
+from tools.doctor.memory import Memory
 
 READING_MS: Final = 1000.0
 """A reading takes under a second; at the 95th percentile."""
@@ -26,16 +24,16 @@ FEWEST: Final = 10
 WARM_UP: Final = 3
 """The first volumes allocate what the others use."""
 
-MIB: Final = 2**20
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Milliseconds of each volume in order, seconds in all, and the memory from time to time in MiB."""
+    """Milliseconds of each volume in order, seconds in all, the memory from time to time in MiB, and of
+    what it is."""
 
     taken_ms: tuple[float, ...]
     seconds: float
-    memory_mb: tuple[float, ...]
+    memory_mib: tuple[float, ...]
+    memory_of: str
 
 
 def run(engine: Engine, seconds: float, progress: Callable[[float], None]) -> Run:
@@ -45,25 +43,18 @@ def run(engine: Engine, seconds: float, progress: Callable[[float], None]) -> Ru
     for _ in range(WARM_UP):
         engine.infer(hu)
     taken: list[float] = []
-    memory: list[float] = []
-    gpus = Gpus() if engine.identity.runner == "tensorrt" else None
+    memory = Memory(engine)
+    memory_mib: list[float] = []
     began = looked = time.monotonic()
     while (passed := time.monotonic() - began) < seconds or len(taken) < FEWEST:
         started = time.perf_counter()
         engine.infer(hu)
         taken.append((time.perf_counter() - started) * 1000)
-        if not memory or time.monotonic() - looked >= LOOK_S:
-            memory.append(memory_mib(gpus))
+        if not memory_mib or time.monotonic() - looked >= LOOK_S:
+            memory_mib.append(memory.mib())
             looked = time.monotonic()
             progress(min(1.0, passed / seconds))
-    return Run(tuple(taken), passed, (*memory, memory_mib(gpus)))
-
-
-def memory_mib(gpus: Gpus | None) -> float:
-    """What this process holds (proc_pid_statm(5)), with what is in use on the GPUs."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    on_gpus = sum(one.memory_bytes or 0.0 for one in gpus.look()) if gpus else 0.0
-    return (pages * os.sysconf("SC_PAGE_SIZE") + on_gpus) / MIB
+    return Run(tuple(taken), passed, (*memory_mib, memory.mib()), memory.of)
 
 
 def at_first_and_last(memory: Sequence[float]) -> tuple[float, float]:
@@ -95,11 +86,12 @@ def speed(found: Run) -> Iterator[Check]:
         f"at least {VOLUMES_A_MINUTE:.0f} a minute",
         "end what else the machine works on, use a smaller model, or a GPU",
     )
-    first, last = at_first_and_last(found.memory_mb)
+    first, last = at_first_and_last(found.memory_mib)
     yield judged(
         "Memory stays flat",
         last - first <= GROWTH_MB,
-        f"{first:.0f} MiB at first, {last:.0f} MiB at last, over {len(found.taken_ms)} volumes",
+        f"{first:.0f} MiB at first, {last:.0f} MiB at last, over {len(found.taken_ms)} volumes,"
+        f" {found.memory_of}",
         f"no more than {GROWTH_MB:.0f} MiB of growth",
         "report it with this file: an engine that grows ends the service in the end",
     )

@@ -23,7 +23,6 @@ from typing import Final
 
 import numpy as np
 
-from appliance.gpu import Gpus
 from engines.bundle import Bundle, BundleError, ModelFile, ParityInfo, PlanInfo, load_model
 from engines.nvidia import NvidiaError, gpu, load_cuda
 from engines.onnxruntime import OnnxRuntimeEngine
@@ -32,8 +31,9 @@ from engines.tensorrt import TensorRTEngine
 from tools.build_engine.plan import PlanError, Target, build, check_target
 from tools.build_engine.precision import head, mixed, never_half
 from tools.build_engine.source import read_source
+from tools.doctor.memory import Memory
 from tools.doctor.parity import agreement, phantom
-from tools.doctor.speed import at_first_and_last, memory_mib
+from tools.doctor.speed import at_first_and_last
 from tools.gpu.report import NOT_DONE, PHANTOMS, VOLUMES
 from tools.problem import WrongInput
 
@@ -49,8 +49,8 @@ LOOK_EVERY: Final = 20
 
 @dataclass(frozen=True)
 class Speed:
-    """Milliseconds of a volume by percentile, and the median of each step; MiB of process and GPU, the median
-    of the first and of the last tenth."""
+    """Milliseconds of a volume by percentile, and the median of each step; MiB, the median of the first
+    and of the last tenth, and of what they are."""
 
     volumes: int
     volumes_per_s: float
@@ -61,6 +61,7 @@ class Speed:
     steps_ms: dict[str, float]
     memory_first_mib: float
     memory_last_mib: float
+    memory_of: str
 
 
 def built(path: Path) -> tuple[ModelFile, float]:
@@ -97,9 +98,9 @@ def speed(engine: Engine, volumes: int, until: float) -> Speed:
     hu = np.random.default_rng(1).normal(-600, 300, engine.spec.grid.size).astype(np.float32)
     for _ in range(WARM_UP):
         engine.infer(hu)
-    taken, memory = [], []
+    taken, memory_mib = [], []
     steps: dict[str, list[float]] = {}
-    gpus = Gpus()
+    memory = Memory(engine)
     began = time.monotonic()
     for number in range(volumes):
         started = time.perf_counter()
@@ -108,7 +109,7 @@ def speed(engine: Engine, volumes: int, until: float) -> Speed:
         for name, ms in score.timings_ms.items():
             steps.setdefault(name, []).append(ms)
         if number % LOOK_EVERY == 0:
-            memory.append(memory_mib(gpus))
+            memory_mib.append(memory.mib())
         if time.monotonic() > until:
             break
     p50, p95, p99 = np.percentile(taken, (50, 95, 99))
@@ -120,7 +121,8 @@ def speed(engine: Engine, volumes: int, until: float) -> Speed:
         float(p99),
         max(taken),
         {name: float(np.median(ms)) for name, ms in steps.items()},
-        *at_first_and_last(memory),
+        *at_first_and_last(memory_mib),
+        memory.of,
     )
 
 

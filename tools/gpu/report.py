@@ -132,7 +132,7 @@ def _measured(part: Part) -> Iterator[str]:
         yield f"| {name.replace('_', ' ')}, median | {ms:.2f} ms |"
     yield f"| throughput | {speed['volumes_per_s']:.1f} volumes a second, over {speed['volumes']} volumes |"
     yield (
-        f"| memory of process and GPU | {speed['memory_first_mib']:.0f} MiB at first,"
+        f"| memory {speed['memory_of']} | {speed['memory_first_mib']:.0f} MiB at first,"
         f" {speed['memory_last_mib']:.0f} MiB at last |"
     )
     delta, alike = cpu["largest_delta"], cpu["lowest_correlation"]
