@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,16 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.bundle import embedded_model, load_model
-from engines.spec import to_metadata
+from engines.spec import Grid, to_metadata
 
 
-def model(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray]) -> Path:
+def model(
+    path: Path, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], grid: Grid | None = None
+) -> Path:
     """A model from `volume`, whose mean is `mean`, to `probability`."""
-    spec = load_model(embedded_model("densitometry")).spec.model_copy(
-        update={"name": "fault", "input": "volume", "output": "probability", "heatmap": None}
-    )
+    shipped = load_model(embedded_model("densitometry")).spec
+    changed = {"name": "fault", "input": "volume", "output": "probability", "heatmap": None}
+    spec = shipped.model_copy(update={**changed, "grid": grid or shipped.grid})
     graph = helper.make_graph(
         [
             helper.make_node("GlobalAveragePool", ["volume"], ["pooled"]),
@@ -32,6 +35,19 @@ def model(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarr
     helper.set_model_props(made, to_metadata(spec))
     onnx.save(made, path)
     return path
+
+
+def slow(path: Path, grid: Grid | None = None) -> Path:
+    """Takes more than a second for a volume, whatever the processor: 0.3 tera-operations."""
+    names = [f"turn {number}" for number in range(150)]
+    nodes = [
+        helper.make_node("Expand", ["mean", "shape"], names[:1]),
+        *(helper.make_node("MatMul", [before, "same"], [one]) for before, one in itertools.pairwise(names)),
+        helper.make_node("ReduceMean", names[-1:], ["one"], keepdims=1),
+        helper.make_node("Sigmoid", ["one"], ["probability"]),
+    ]
+    constants = {"shape": np.array([1024, 1024], np.int64), "same": np.eye(1024, dtype=np.float32)}
+    return model(path, nodes, constants, grid)
 
 
 def hanging(path: Path) -> Path:

@@ -22,9 +22,12 @@ from rich.progress import track
 from rich.table import Table
 
 from engines.bundle import BundleError, default_model, load_model
+from tools.network.configuration import CONFIGURATIONS
 
 BAR_MS: Final = 1000.0
-"""At the 95th percentile, for a model that a workstation without a GPU is to run."""
+"""At the 95th percentile, for a model that a workstation without a GPU is to run: one on the grid of `edge`."""
+
+BAR_GRID: Final = CONFIGURATIONS["edge"].grid.size
 
 PEER: Final = "ONNX Runtime as it comes"
 
@@ -55,7 +58,8 @@ def engine(
 ) -> None:
     """Time the CPU engine volume by volume, each number of threads in a process of its own.
 
-    Exit 1 when no number of threads takes at most a second at the 95th percentile.
+    Exit 1 when the model has the grid of edge, which processors are to run, and no number of threads takes
+    at most a second at the 95th percentile. A model on another grid has no bar.
     """
     path = model or default_model()
     try:
@@ -71,14 +75,14 @@ def engine(
             err=True,
         )
         raise typer.Exit(2) from None
-    met = any(one.p95_ms <= BAR_MS for one in results if one.name != PEER)
+    bar_ms = BAR_MS if spec.grid.size == BAR_GRID else None
+    met = None if bar_ms is None else any(one.p95_ms <= bar_ms for one in results if one.name != PEER)
     if as_json:
-        typer.echo(
-            json.dumps({"model": spec.name, "grid": spec.grid.size, "results": list(map(asdict, results))})
-        )
+        told = {"model": spec.name, "grid": spec.grid.size, "bar_p95_ms": bar_ms, "met": met}
+        typer.echo(json.dumps({**told, "results": list(map(asdict, results))}))
     else:
-        Console().print(_table(f"{spec.name}, {' x '.join(map(str, spec.grid.size))} voxels", results, met))
-    if not met:
+        Console().print(_table(f"{spec.name}, {_by(spec.grid.size)} voxels", results, met))
+    if met is False:
         raise typer.Exit(1)
 
 
@@ -172,9 +176,13 @@ class _Runner:
         return processor_s, peak_mb
 
 
-def _table(title: str, results: list[Result], met: bool) -> Table:
-    verdict = f"[green]at most {BAR_MS:.0f} ms: met[/]" if met else f"[red]at most {BAR_MS:.0f} ms: missed[/]"
-    table = Table(title=title, caption=f"95th percentile {verdict}")
+def _table(title: str, results: list[Result], met: bool | None) -> Table:
+    bar = f"95th percentile at most {BAR_MS:.0f} ms"
+    if met is None:
+        verdict = f"no bar: {bar} is for {_by(BAR_GRID)} voxels"
+    else:
+        verdict = f"[green]{bar}: met[/]" if met else f"[red]{bar}: missed[/]"
+    table = Table(title=title, caption=verdict)
     table.add_column("engine")
     for name in ("median ms", "95 %", "99 %", "slowest", "CPU s", "peak MB", "x peer"):
         table.add_column(name, justify="right")
@@ -187,3 +195,7 @@ def _table(title: str, results: list[Result], met: bool) -> Table:
             f"{one.ratio_to_peer:.2f}",
         )
     return table
+
+
+def _by(size: tuple[int, ...]) -> str:
+    return " x ".join(map(str, size))
