@@ -255,6 +255,7 @@ def test_an_engine_is_run_for_its_time(densitometry: ModelFile) -> None:
     assert shares == sorted(shares)
     assert found.memory_of == PROCESS
 
+
 @pytest.mark.parametrize(
     ("found", "wrong"),
     [
