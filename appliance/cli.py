@@ -73,7 +73,7 @@ COMMANDS: dict[tuple[str, ...], Command] = {
         "tools.network.placeholder:placeholder", "Write CSAC-Net with random weights, to build engines of."
     ),
     ("model", "roofline"): Command(
-        "tools.network.command:roofline", "Compute the least time of a volume on workstation GPUs."
+        "tools.network.command:roofline", "Estimate the time of a volume on workstation GPUs."
     ),
     ("model", "export"): Command(
         "tools.train.command:export", "Write a checkpoint's network as an ONNX model."

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tools.needs import needs
 from tools.network.configuration import CONFIGURATIONS, Size
-from tools.network.roofline import CARDS, least_ms
+from tools.network.roofline import CARDS, estimate_ms
 
 _NAMES: Final = {
     "convolution": "3D convolutions",
@@ -64,14 +64,14 @@ def summary(
 
 
 def roofline() -> None:
-    """The least time that workstation GPUs take for one volume: computed from data sheets, not measured."""
+    """An estimate of the time that workstation GPUs take for one volume: from data sheets, not measured."""
     with needs("train"):
         from tools.network.summary import layers  # noqa: PLC0415
 
     full, edge = layers(CONFIGURATIONS["full"]), layers(CONFIGURATIONS["edge"])
     table = Table(
-        title="3D CSAC-Net in FP16, computed",
-        caption="Not measured: scanlight doctor measures the GPU that is here.",
+        title="3D CSAC-Net in FP16, an estimate",
+        caption="Not measured, and no bound: scanlight doctor measures the GPU that is here.",
     )
     table.add_column("GPU")
     for name in ("compute capability", "TFLOPS", "GB/s", "full, ms", "edge, ms"):
@@ -82,7 +82,7 @@ def roofline() -> None:
             card.compute_capability,
             f"{card.tera_flops:g}",
             f"{card.giga_bytes_s:g}",
-            f"{least_ms(full, card):.2f}",
-            f"{least_ms(edge, card):.2f}",
+            f"{estimate_ms(full, card):.2f}",
+            f"{estimate_ms(edge, card):.2f}",
         )
     Console().print(table)

@@ -1,9 +1,10 @@
-"""The least time that a GPU can take for a volume, from its data sheet: computed, never measured.
+"""An estimate of the time that a GPU takes for a volume, from its data sheet: computed, never measured.
 
-Each layer takes at least the time of its arithmetic and at least that of its traffic with the memory; the
-volume takes at least the sum over its layers (the roofline model: Williams, Waterman, Patterson,
-Communications of the ACM 52, 2009). An engine that fuses layers saves traffic, and one that does not reach a
-GPU's peak, which small layers never do, takes several times as long.
+Each layer takes the time of its arithmetic or that of its traffic with the memory, whichever is longer, and
+the volume takes the sum over its layers (the roofline model: Williams, Waterman, Patterson, Communications of
+the ACM 52, 2009). It bounds nothing: an engine that fuses layers, or keeps what they hand on in the cache,
+saves traffic, and one that does not reach a GPU's peak, which small layers never do, takes several times as
+long.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ CARDS: Final = (
 half of it without sparsity, and half again for each step up to FP16."""
 
 
-def least_ms(layers: Sequence[Cost], card: Card) -> float:
-    """The roofline time of one volume in milliseconds."""
+def estimate_ms(layers: Sequence[Cost], card: Card) -> float:
+    """By the roofline, for one volume in milliseconds."""
     return sum(
         max(2 * one.multiply_adds / (card.tera_flops * 1e9), one.bytes / (card.giga_bytes_s * 1e6))
         for one in layers
