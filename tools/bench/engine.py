@@ -25,7 +25,7 @@ from engines.bundle import BundleError, default_model, load_model
 from tools.network.configuration import CONFIGURATIONS
 
 BAR_MS: Final = 1000.0
-"""At the 95th percentile, for a model that a workstation without a GPU is to run: one on the grid of `edge`."""
+"""At the 95th percentile, for a model that a workstation without a GPU is to run."""
 
 BAR_GRID: Final = CONFIGURATIONS["edge"].grid.size
 
