@@ -24,7 +24,6 @@ from engines.runner import open_engine
 REFUSED = 1
 
 
-
 def inspect(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle, or an ONNX model.")],
     as_json: Annotated[bool, typer.Option("--json", help="The same as one JSON object.")] = False,

@@ -116,6 +116,7 @@ def build(folder: Path, *words: str | Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.builds
 def test_the_demonstration_model(tmp_path: Path) -> None:
     needs_rtx()
     said = build(tmp_path, default_model())
@@ -128,6 +129,7 @@ def test_the_demonstration_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.builds
 def test_the_full_network_without_training(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs torch: pip install 'scanlight[train]'")
     needs_rtx()
@@ -142,7 +144,7 @@ def test_the_full_network_without_training(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def people() -> list[Chest]:
     """For every small network the same, made once: they take most of a small build's time."""
-    return phantoms(networks.SPEC.grid, silent)
+    return phantoms(networks.SPEC.grid, silent, count=12)
 
 
 Run = Callable[..., Result]
@@ -239,7 +241,7 @@ def test_series_of_the_site_are_judged_too(run: Run, tmp_path: Path) -> None:
     built(run(MODERATE, "--series", site), tmp_path)
     rows = json.loads((tmp_path / "bundle" / "parity.json").read_bytes())["volumes"]
     names = {row["volume"] for row in rows}
-    assert {"series 1", "phantom 20", "known answer clear", "known answer covid-left"} <= names
+    assert {"series 1", "phantom 12", "known answer clear", "known answer covid-left"} <= names
 
 
 @pytest.mark.slow

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +20,7 @@ import pytest
 from bundles import write_bundle
 from monitoring.nvml import with_two_gpus
 from onnx import numpy_helper
+from shim import ROOT
 from tensorrt_double import MAGIC
 
 from engines.bundle import embedded_model
@@ -126,6 +133,62 @@ def test_a_device_that_is_lost_fails_what_comes_after_it(
     assert [check["name"] for check in wrong] == failed
     assert "the GPU failed (cuStreamSynchronize failed: " in wrong[0]["measured"]
     assert "State disk" in [check["name"] for check in checks]
+
+
+MARK = "SCANLIGHT_TEST_FAMILY"
+
+
+def test_a_measurement_that_is_killed_among_the_phantoms_leaves_no_process(
+    tmp_path: Path, double_of_driver: dict[str, str]
+) -> None:
+    bundle = write_bundle(tmp_path / "bundle", embedded_model("densitometry").read_bytes())
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    mark = f"{MARK}={uuid.uuid4()}"
+    surroundings = double_of_driver | {"TMPDIR": str(scratch)} | dict([mark.split("=")])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tools.gpu.measure", bundle, "20"],
+        cwd=ROOT,
+        env=surroundings,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        wait_for(lambda: process.poll() is not None or phantoms_made_for(mark), 60)
+        assert process.poll() is None
+        assert phantoms_made_for(mark)
+        process.kill()
+        process.wait(30)
+        wait_for(lambda: not family(mark), 30)
+        assert family(mark) == []
+    finally:
+        for one in [process.pid, *family(mark)]:
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        process.communicate()
+
+
+def family(mark: str) -> list[int]:
+    """The processes with this in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+    return found
+
+
+def phantoms_made_for(mark: str) -> bool:
+    """Whether there is a process that makes them: no other is spawned."""
+    words = (Path(f"/proc/{one}/cmdline") for one in family(mark))
+    return any(b"spawn_main" in one.read_bytes() for one in words if one.exists())
+
+
+def wait_for(come: Callable[[], bool], seconds: float) -> None:
+    """Until it has come, or the time is over."""
+    end = time.monotonic() + seconds
+    while not come() and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("right", [True, False])

@@ -87,23 +87,32 @@ def gather(engine: Engine, chests: Sequence[Chest], near: bool, progress: Progre
     return found
 
 
-def phantoms(grid: Grid, progress: Progress, count: int = _CHESTS) -> list[Chest]:
-    """The first phantoms of the population that lie on the grid, through the appliance's imaging.
+def phantoms(grid: Grid, progress: Progress, count: int = _CHESTS, first_seed: int = 1) -> list[Chest]:
+    """The first phantoms of the population, from a seed on, that lie on the grid.
 
     Raises WrongInput where too few of them fit.
     """
     found: list[Chest] = []
-    with workers() as pool:
-        for seed, made in enumerate(pool.map(partial(_phantom, grid), range(1, 1 + 2 * count)), 1):
-            found += [Chest(f"phantom {seed}", hu) for hu in made]
-            progress("phantoms", len(found), count)
-            if len(found) == count:
-                pool.shutdown(cancel_futures=True)
-                return found
+    for seed, hu in each_phantom(grid, range(first_seed, first_seed + 2 * count)):
+        found.append(Chest(f"phantom {seed}", hu))
+        progress("phantoms", len(found), count)
+        if len(found) == count:
+            return found
     raise WrongInput(
         f"Only {len(found)} of {2 * count} phantoms lie on the model's grid of {_by(grid.size)} voxels: a"
         " grid must hold a chest, so correct the specification."
     )
+
+
+def each_phantom(grid: Grid, seeds: Sequence[int]) -> Iterator[tuple[int, Float32]]:
+    """Those of the population's phantoms that lie on the grid, through the appliance's imaging: the seed and
+    float32 HU [D, H, W]. All processors make them, since one takes seconds."""
+    pool = workers()
+    try:
+        for seed, made in zip(seeds, pool.map(partial(_phantom, grid), seeds), strict=True):
+            yield from ((seed, hu) for hu in made)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def known_answers(grid: Grid) -> list[Chest]:

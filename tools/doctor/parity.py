@@ -6,27 +6,19 @@ really computes, only the device can show. Volumes and limits are of the same ki
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from appliance.imaging.assess import Policy, assess
-from appliance.imaging.slices import read_slice
-from appliance.records import SlicePlan
 from engines.protocol import Engine, EngineError, Float32, Score
-from engines.spec import ModelSpec
 from tools.build_engine.parity import DARK, LARGEST_DELTA, LEAST_CORRELATION, brightest, likeness
-from tools.build_engine.volumes import Chest, Progress, gather
+from tools.build_engine.volumes import Progress, gather, phantoms
 from tools.doctor.check import Check, failed, judged, not_done
-from tools.phantom import Export, make_chest, write_series
-from tools.phantom.population import person
+from tools.problem import WrongInput
 
 NAME: Final = "FP16 against the CPU reference"
-MATRIX: Final = 128
 FIRST_SEED: Final = 700_001
 """Seeds that no training of ours has used."""
 
@@ -54,25 +46,6 @@ class Agreement:
             and not self.flags_changed
             and (self.lowest_correlation is None or self.lowest_correlation >= LEAST_CORRELATION)
         )
-
-
-def phantoms(spec: ModelSpec, count: int, progress: Callable[[int], None]) -> Iterator[Float32]:
-    """So many people of the population of `scanlight population`, from their files to the model's grid."""
-    for number in range(count):
-        hu = phantom(spec, number)
-        progress(number + 1)
-        if hu is not None:
-            yield hu
-
-
-def phantom(spec: ModelSpec, number: int) -> Float32 | None:
-    """One of these people; None where the grid cannot hold the lungs."""
-    one = person(FIRST_SEED + number, MATRIX)
-    with tempfile.TemporaryDirectory(prefix="scanlight-doctor-") as folder:
-        files = write_series(make_chest(one.chest, one.ranges, mimics=one.mimics), Path(folder), Export())
-        slices = [read_slice(path, SlicePlan.for_grid(spec.grid)) for path in files]
-    found = assess(slices, spec.grid, Policy(spec.accepted))
-    return None if found.volume is None else found.volume.hu
 
 
 def agreement(
@@ -121,18 +94,12 @@ def parity(
         )
     reference = open_reference()
     try:
-        chests = [
-            Chest(f"phantom {number}", hu)
-            for number, hu in enumerate(
-                phantoms(engine.spec, count, lambda done: progress("phantoms", done, count)), 1
-            )
-        ]
-        if not chests:
-            remedy = "correct the grid in the model's specification: it must hold a chest"
-            return failed(NAME, "no phantom lies on the model's grid", _LIMIT, remedy)
+        chests = phantoms(engine.spec.grid, progress, count, FIRST_SEED)
         trained = engine.spec.intended_use != "placeholder"
         volumes = gather(reference, chests, trained, progress)
         found = compared(engine, ((one.reference, one.hu()) for one in volumes), operating_point)
+    except WrongInput as error:
+        return failed(NAME, str(error), _LIMIT, "correct the grid: it must hold a chest")
     except EngineError as error:
         return failed(NAME, str(error), _LIMIT, "have the GPU and its driver looked at")
     finally:

@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from itertools import islice, takewhile
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -31,8 +27,9 @@ from engines.tensorrt import TensorRTEngine
 from tools.build_engine.plan import PlanError, Target, build, check_target
 from tools.build_engine.precision import head, mixed, never_half
 from tools.build_engine.source import read_source
+from tools.build_engine.volumes import each_phantom
 from tools.doctor.memory import Memory
-from tools.doctor.parity import agreement, phantom
+from tools.doctor.parity import FIRST_SEED, agreement
 from tools.doctor.speed import at_first_and_last
 from tools.gpu.report import NOT_DONE, PHANTOMS, VOLUMES
 from tools.problem import WrongInput
@@ -162,14 +159,11 @@ def measure(path: Path, seconds: float) -> dict[str, object]:
 
 
 def _phantoms(model: ModelFile, until: float) -> Iterator[Float32]:
-    """Made by all processors, since one takes seconds."""
-    # A process that was forked cannot use the GPU, and one with an open GPU must not be.
-    spawned = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), spawned) as pool:
-        made = pool.map(partial(phantom, model.spec), range(PHANTOMS + SPARE))
-        in_time = takewhile(lambda _: time.monotonic() < until, made)
-        yield from islice((hu for hu in in_time if hu is not None), PHANTOMS)
-        pool.shutdown(wait=False, cancel_futures=True)
+    made = each_phantom(model.spec.grid, range(FIRST_SEED, FIRST_SEED + PHANTOMS + SPARE))
+    for _, hu in islice(made, PHANTOMS):
+        if time.monotonic() > until:
+            break
+        yield hu
 
 
 class _NoTensorRTError(PlanError):
