@@ -7,7 +7,7 @@ TRAINED := $(VENV)/.training
 PYCUDA := $(VENV)/.pycuda
 RTX    := $(VENV)/.rtx
 
-.PHONY: demo test quick lint training pycuda rtx gpu-wheels gpu-check model lock clean
+.PHONY: demo test builds quick lint training pycuda rtx gpu-wheels gpu-check model lock clean
 
 demo: $(STAMP)
 	@$(BIN)/scanlight demo $(ARGS)
@@ -15,6 +15,10 @@ demo: $(STAMP)
 # Most of the time is spent in waiting, so that two at a time take little more than half of it.
 test: $(STAMP)
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+# The engines of whole networks, behind whatever else runs: `make test` builds them too.
+builds: $(STAMP)
+	@nice -n 19 $(BIN)/python -m pytest -m builds $(ARGS)
 
 quick: $(STAMP)
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
