@@ -44,7 +44,7 @@ def merge(known: Slice | None, arrived: Slice) -> tuple[Slice, Copy]:
     if known.content_sha256 == arrived.content_sha256:
         return known if latest is known else replace(known, arrival=arrived.arrival), Copy.SAME
     if not same_file and (known.problem == _SHARED_UID or _apart(known.header, arrived.header)):
-        first = min(known, arrived, key=lambda one: one.content_sha256)
+        first = min(known, arrived, key=lambda one: str(one.arrival.path))
         return replace(first, problem=_SHARED_UID), Copy.REPLACES
     return latest, Copy.REPLACES if latest is arrived else Copy.OUTDATED
 
