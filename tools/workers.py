@@ -8,9 +8,6 @@ import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
-from typing import Final
-
-_NICENESS: Final = 10
 
 
 def workers(count: int | None = None) -> ProcessPoolExecutor:
@@ -25,11 +22,7 @@ def workers(count: int | None = None) -> ProcessPoolExecutor:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed tells nobody, and its workers would wait for work for ever.
-
-    Beside an appliance that reads, they give way.
-    """
-    os.nice(_NICENESS)
+    """A parent that is killed tells nobody, and its workers would wait for work for ever."""
     # Ctrl-C goes to the whole group; the parent says what becomes of the work.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
