@@ -42,6 +42,11 @@ FILES = {
 }
 
 
+WHEN_THERE_IS_TIME = pytest.mark.skipif(
+    "SCANLIGHT_BUILD_ALL" not in os.environ, reason="takes minutes of all cores: make builds"
+)
+
+
 def needs_rtx() -> None:
     pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: make rtx")
 
@@ -118,6 +123,7 @@ def build(folder: Path, *words: str | Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.builds
+@WHEN_THERE_IS_TIME
 def test_the_demonstration_model(tmp_path: Path) -> None:
     needs_rtx()
     said = build(tmp_path, default_model())
@@ -131,9 +137,7 @@ def test_the_demonstration_model(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.builds
-@pytest.mark.skipif(
-    "SCANLIGHT_BUILD_ALL" not in os.environ, reason="five minutes of all cores: SCANLIGHT_BUILD_ALL=1"
-)
+@WHEN_THERE_IS_TIME
 def test_the_full_network_without_training(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs torch: pip install 'scanlight[train]'")
     needs_rtx()
