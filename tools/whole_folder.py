@@ -24,7 +24,7 @@ def whole(folder: Path, mode: int = 0o777) -> Iterator[Path]:
             folder.rename(old)
         try:
             made.rename(folder)
-        except OSError:
+        except BaseException:
             if old.exists():
                 old.rename(folder)
             raise

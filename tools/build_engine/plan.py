@@ -125,7 +125,7 @@ def build(model: onnx.ModelProto, target: Target, steps: Steps) -> Plan:
     log = TensorRTLog(trt)
     try:
         builder = trt.Builder(log.logger)
-    except TypeError:
+    except (RuntimeError, TypeError):
         # What pybind11 makes of a builder that could not be made.
         raise PlanError(
             "TensorRT does not start: look at driver and GPU with nvidia-smi.", log.last_error()
