@@ -20,12 +20,12 @@ def whole(folder: Path, mode: int = 0o777) -> Iterator[Path]:
         made, old = Path(scratch) / "made", Path(scratch) / "old"
         made.mkdir(mode)
         yield made
-        if folder.exists():
-            folder.rename(old)
         try:
+            if folder.exists():
+                folder.rename(old)
             made.rename(folder)
         except BaseException:
-            if old.exists():
+            if old.exists() and not folder.exists():
                 old.rename(folder)
             raise
         sync_folder(folder.parent)

@@ -131,15 +131,15 @@ def _why_not(settled: Settled, all_half: bool) -> str:
     outcome = settled.outcome
     if not (outcome.failed or outcome.beyond):
         return f"{outcome.problem}; name series that the model flags and some that it does not with --series"
-    if outcome.beyond:
+    if all_half:
+        todo = f"leave --compute-capability {TURING} out, whose GPUs allow no FP32 where it would help"
+    elif outcome.beyond:
         todo = "normalise before these layers and train again, or read with the CPU engine"
     else:
         todo = (
             f"FP32 in up to {100 * MOST_IN_FP32:.0f} % of the work, in the first or in the last layers, does"
             " not mend it, so read with the CPU engine"
         )
-    if all_half:
-        todo = f"leave --compute-capability {TURING} out, whose GPUs allow no FP32 where it would help"
     blamed = f"; most comes from {', '.join(settled.to_blame)}" if settled.to_blame else ""
     return f"{outcome.problem}{blamed}; {todo}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from tools.build_engine.settle import Settled
 from tools.build_engine.source import Source
 from tools.build_engine.volumes import NEAR_BAND
 from tools.page import Section, document, table, tiles
+from tools.strict_json import finite
 
 PASSED: Final = (
     "The plan's operators, one by one, were rounded to FP16 on the CPU and gave what the trained model gives:"
@@ -95,15 +95,11 @@ def as_json(report: Report) -> str:
         "measured": outcome.info().model_dump(),
         "multiply_adds_in_fp32": report.settled.share,
         "volumes": [{**asdict(row), "delta": row.delta} for row in outcome.rows],
-        "ranges": [asdict(one) | {"largest": _number(one.largest)} for one in report.ranges()],
+        "ranges": [asdict(one) for one in report.ranges()],
         "in_fp32": [asdict(one) for one in report.in_fp32()],
     }
-    return json.dumps(content, indent=1) + "\n"
-
-
-def _number(value: float) -> float | str:
-    """JSON has no infinity, which an FP32 tensor may hold."""
-    return value if math.isfinite(value) else str(value)
+    # An FP32 tensor may hold infinity.
+    return json.dumps(finite(content), indent=1, allow_nan=False) + "\n"
 
 
 def as_page(report: Report) -> str:

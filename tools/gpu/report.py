@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from tools.gpu.machine import Machine
+from tools.strict_json import finite
 
 Verdict = Literal["passed", "failed", "not done"]
 NOT_DONE: Final = 69
@@ -59,23 +60,11 @@ def write(folder: Path, day: str, revision: str, machine: Machine, parts: Sequen
         "parts": [asdict(one) for one in parts],
     }
     (folder / f"{name}.json").write_text(
-        json.dumps(_finite(whole), indent=1, allow_nan=False) + "\n", encoding="utf-8"
+        json.dumps(finite(whole), indent=1, allow_nan=False) + "\n", encoding="utf-8"
     )
     page = folder / f"{name}.md"
     page.write_text("\n".join(_page(day, revision, machine, parts)) + "\n", encoding="utf-8")
     return page
-
-
-def _finite(told: object) -> object:
-    """With None for what is infinite or no number, which JSON has not."""
-    match told:
-        case float():
-            return told if math.isfinite(told) else None
-        case dict():
-            return {key: _finite(value) for key, value in told.items()}
-        case list() | tuple():
-            return [_finite(one) for one in told]
-    return told
 
 
 def _page(day: str, revision: str, machine: Machine, parts: Sequence[Part]) -> Iterator[str]:
