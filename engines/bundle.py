@@ -19,10 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import onnx
 import onnxruntime
+from google.protobuf.message import DecodeError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engines.spec import ModelSpec, SpecError, from_metadata, sentence
+from engines.weights import files_beside
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
@@ -98,7 +101,7 @@ class PlanInfo(_Part):
     """The plan of a bundle: its files, and what it was built by and for.
 
     `compute_capabilities` are the GPUs that it can run on, such as "8.6"; `device` is the name of the one GPU
-    that it was built on, None where it was built ahead of time.
+    that it was built on and `driver` the version of its driver, None where it was built ahead of time.
     """
 
     file: str
@@ -108,6 +111,7 @@ class PlanInfo(_Part):
     tensorrt: str = Field(min_length=1)
     compute_capabilities: tuple[str, ...] = Field(min_length=1)
     device: str | None
+    driver: str | None = None
     options: dict[str, str | int | bool]
     parity: ParityInfo
 
@@ -242,6 +246,7 @@ def _regular_files(folder: Path) -> dict[str, Path]:
 
 
 def _spec_inside(name: str, content: bytes) -> ModelSpec:
+    _refuse_numbers_beside(name, content)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
@@ -254,6 +259,19 @@ def _spec_inside(name: str, content: bytes) -> ModelSpec:
         return from_metadata(session.get_modelmeta().custom_metadata_map)
     except SpecError as error:
         raise BundleError(f"{name}: {error}") from None
+
+
+def _refuse_numbers_beside(name: str, content: bytes) -> None:
+    """ONNX Runtime would read them from wherever the process happens to be, and no hash would know."""
+    try:
+        beside = files_beside(onnx.load_from_string(content))
+    except DecodeError:
+        return  # no model at all, which ONNX Runtime says better
+    if beside:
+        raise BundleError(
+            f"{name} keeps weights in {beside[0] or 'a file that it does not name'}, outside of its hash:"
+            " export it as one file, or make a bundle of it with scanlight build-engine"
+        )
 
 
 def _sha256(content: bytes) -> str:

@@ -23,6 +23,10 @@ PACKAGES: Final[dict[Flavour, str]] = {"rtx": "tensorrt_rtx", "enterprise": "ten
 DISTRIBUTIONS: Final[dict[Flavour, str]] = {"rtx": "tensorrt-rtx", "enterprise": "tensorrt"}
 
 _DRIVER: Final = Path("/proc/driver/nvidia/version")
+_DRIVER_LIBRARY: Final = "libcuda.so"
+_NO_GPU: Final = "no CUDA-capable device"
+"""The driver's words for CUDA_ERROR_NO_DEVICE; PyCUDA's exceptions carry no number."""
+
 _LINES_KEPT: Final = 200
 
 _LOG: Final = logging.getLogger("tensorrt")
@@ -34,13 +38,17 @@ class NvidiaError(EngineError):
     """NVIDIA's libraries, or a GPU, are not there; the message is one sentence with what to do."""
 
 
+class NotHere(NvidiaError):
+    """What is asked for is not installed, or there is no GPU: nothing is broken."""
+
+
 def load_tensorrt(flavour: Flavour) -> ModuleType:
     """The TensorRT of a flavour. Raises NvidiaError when it cannot be imported."""
     distribution = DISTRIBUTIONS[flavour]
     try:
         return importlib.import_module(PACKAGES[flavour])
     except ModuleNotFoundError:
-        raise NvidiaError(
+        raise NotHere(
             f"{distribution} is not installed: pip install {distribution} where Scanlight is installed"
         ) from None
     except (ImportError, OSError, RuntimeError) as error:
@@ -55,20 +63,22 @@ def load_cuda() -> ModuleType:
     try:
         cuda = importlib.import_module("pycuda.driver")
     except ModuleNotFoundError:
-        raise NvidiaError("PyCUDA is not installed: run make pycuda, or pip install pycuda") from None
+        raise NotHere("PyCUDA is not installed: run make pycuda, or pip install pycuda") from None
     except ImportError as error:
-        raise NvidiaError(
+        kind = NotHere if _DRIVER_LIBRARY in str(error) else NvidiaError
+        raise kind(
             f"PyCUDA cannot be loaded ({first_line(error)}): install NVIDIA's driver, look with nvidia-smi"
         ) from None
     try:
         cuda.init()
         found = cuda.Device.count()
     except cuda.Error as error:
-        raise NvidiaError(
+        kind = NotHere if _NO_GPU in str(error) else NvidiaError
+        raise kind(
             f"CUDA does not start ({first_line(error)}): look at the driver and the GPU with nvidia-smi"
         ) from None
     if not found:
-        raise NvidiaError("This machine has no NVIDIA GPU: look with nvidia-smi")
+        raise NotHere("This machine has no NVIDIA GPU: look with nvidia-smi")
     return cuda
 
 

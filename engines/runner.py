@@ -19,8 +19,9 @@ def open_engine(
     """Open a model: an ONNX file or a bundle, on the thread that is to run it.
 
     `tensorrt` runs the plan of a bundle on the GPU, `cpu` the model itself. `auto` takes the GPU where the
-    model has a plan that runs on this machine, and else the CPU, whose identity then says why. `threads` is
-    for the CPU, `cache` the folder for what a GPU keeps from one start to the next.
+    model has a plan that runs on this machine, and else the CPU, whose identity then says why, also when the
+    GPU fails while it is opened: a start over and over would read nothing. `threads` is for the CPU, `cache`
+    the folder for what a GPU keeps from one start to the next.
 
     Raises BundleError when it cannot be loaded, EngineError when it cannot be run, and with `tensorrt`
     DeviceLost when the GPU fails meanwhile.

@@ -60,6 +60,8 @@ class TensorRTEngine:
         self._gpu = gpu(self._cuda)
         again = _rebuild(model, self._bundle, self._trt, self._gpu)
         _check_gpu(self._bundle, self._gpu, again)
+        if caution := other_driver(model, self._gpu.driver):
+            _LOG.warning("%s", caution)
         self._log = TensorRTLog(self._trt)
         self._thread = threading.get_ident()
         self._context: Any = None
@@ -258,7 +260,8 @@ class _LoadedPlan:
         except (RuntimeError, TypeError):
             # What pybind11 makes of a runtime that TensorRT does not give, as with a driver that is too old.
             raise EngineError(
-                f"TensorRT does not start ({self._said()}): update NVIDIA's driver, and look with nvidia-smi"
+                f"TensorRT does not start ({self._said()}): update NVIDIA's driver, or install the"
+                f" {DISTRIBUTIONS[bundle.info.flavour]} that this one is for and {again}"
             ) from None
         if bundle.info.options.get(VERSION_COMPATIBLE):
             # Such a plan brings code of its own; the bundle's hashes vouch for it.
@@ -397,6 +400,23 @@ def _check_gpu(bundle: Bundle, found: Gpu, again: str) -> None:
         )
     if info.device not in (None, found.name) and not anywhere:
         raise EngineError(f"bundle {name} was built on a {info.device} and this is a {found.name}: {again}")
+
+
+def other_driver(model: ModelFile, driver: str) -> str:
+    """One sentence where the plan was built and timed with another driver than this; "" elsewhere.
+
+    It runs all the same: a plan is tied to TensorRT and GPU
+    (https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/advanced.html#version-compatibility),
+    an acceptance to the driver too.
+    """
+    bundle = model.bundle
+    if bundle is None or bundle.info.driver in (None, driver):
+        return ""
+    again = _rebuild(model, bundle, load_tensorrt(bundle.info.flavour))
+    return (
+        f"bundle {bundle.folder.name} was built with driver {bundle.info.driver} and this is {driver}, with"
+        f" which other kernels may be faster: {again}"
+    )
 
 
 def _since_ampere(compute_capability: str) -> bool:

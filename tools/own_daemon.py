@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,6 +22,9 @@ from appliance.findings.record import SeriesRecord
 
 START_S = 60.0
 STOP_S = 15.0
+
+ENDS_WITH_US = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+"""What runs a daemon so that it ends even where this process is killed (prctl(2), PR_SET_PDEATHSIG)."""
 
 
 class DaemonFailed(Exception):
@@ -59,7 +63,7 @@ class OwnDaemon:
         )
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "appliance", "run", "--config", str(config)],
+                [*ENDS_WITH_US, sys.executable, "-m", "appliance", "run", "--config", str(config)],
                 stderr=log,
                 env={**os.environ, **self.environment},
             )

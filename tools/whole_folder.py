@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from appliance.durable import sync_folder
+
+_AT_FDCWD: Final = -100
+_RENAME_EXCHANGE: Final = 2
 
 
 @contextmanager
@@ -21,11 +27,20 @@ def whole(folder: Path, mode: int = 0o777) -> Iterator[Path]:
         made.mkdir(mode)
         yield made
         try:
-            if folder.exists():
+            if not folder.exists():
+                made.rename(folder)
+            elif not _exchange(made, folder):
                 folder.rename(old)
-            made.rename(folder)
+                made.rename(folder)
         except BaseException:
             if old.exists() and not folder.exists():
                 old.rename(folder)
             raise
         sync_folder(folder.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Each takes the other's name in one step, renameat2(2); False where the file system cannot do that."""
+    libc = ctypes.CDLL(None)
+    names = os.fsencode(one), os.fsencode(other)
+    return libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0

@@ -17,9 +17,10 @@ from appliance.known_answers import AnswersWrong, KnownAnswers
 from appliance.reading import WrongModel, rules_for
 from appliance.state_disk import StateDisk
 from engines.bundle import BundleError, ModelFile, PlanInfo, load_model
-from engines.nvidia import DISTRIBUTIONS, NvidiaError
+from engines.nvidia import DISTRIBUTIONS, NotHere
 from engines.protocol import DeviceLost, EngineError, EngineKind
 from engines.runner import open_engine
+from engines.tensorrt import other_driver
 
 REFUSED = 1
 
@@ -48,7 +49,7 @@ def verify(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE")]) -> None:
     """Check every byte of a bundle against its hashes, and its known answers on what is here.
 
     Always on the CPU, and on the GPU where there is one. Exit 1 when the bundle was changed, does not fit
-    this machine's TensorRT or GPU, or answers otherwise than it should.
+    this machine's TensorRT or GPU, these do not work, or it answers otherwise than it should.
     """
     if bundle.is_file():
         _refuse(f"{bundle.name} is one file and no bundle: scanlight build-engine makes one of it")
@@ -60,7 +61,7 @@ def verify(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE")]) -> None:
     typer.echo(f"{bundle.name}: {_answers(model, 'cpu')}")
     try:
         told = _answers(model, "tensorrt")
-    except NvidiaError as error:
+    except NotHere as error:
         typer.echo(f"{bundle.name}: not tried on a GPU, since {error}")
     else:
         typer.echo(f"{bundle.name}: {told}")
@@ -74,19 +75,21 @@ def _intact(path: Path) -> ModelFile:
 
 
 def _answers(model: ModelFile, kind: EngineKind) -> str:
-    """Run the known answers; raises NvidiaError where there is nothing to run them on."""
+    """Run the known answers; raises NotHere where there is nothing to run them on."""
     name = model.path.parent.name
     try:
         with closing(open_engine(model, kind)) as engine:
             by = f"{engine.identity.device} ({engine.identity.flavour})"
             rules = rules_for(engine.spec)
             answers = KnownAnswers(engine, rules, read_slices, Path(), StateDisk(), model.known_answers)
+            if caution := other_driver(model, engine.identity.driver):
+                typer.echo(caution)
             try:
                 answers.check()
                 return f"{answers.expected()} known answers are right on {by}"
             except AnswersWrong as error:
                 _refuse(f"{name} on {by}: {error}")
-    except NvidiaError:
+    except NotHere:
         raise
     except DeviceLost as error:
         _refuse(f"{name}: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from functools import partial
@@ -73,6 +74,9 @@ def run(
         logs.crash("crashed", error, hung=isinstance(error, EngineHung))
         # A thread inside a hung call cannot be joined, and what was in progress is found again at the start.
         os._exit(CRASHED)
+    if multiprocessing.active_children():
+        # Inside a share that hangs a worker cannot be killed, and would be waited for.
+        os._exit(0)
 
 
 def _build(settings: Config, file: Path, *, accept_folder: bool) -> Daemon:

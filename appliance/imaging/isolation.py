@@ -35,6 +35,9 @@ T = TypeVar("T")
 
 _KEPT_ENVIRONMENT: Final = frozenset(("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV"))
 _START_S: Final = 60.0
+_END_S: Final = 2.0
+"""How long closing waits for workers that are killed: inside a share that hangs one ends with that alone."""
+_PRELOADED: Final = (__name__, "appliance.imaging.silent_start")
 _TASKS_A_WORKER: Final = 2
 """The one it is at and the next, so that it never waits for the daemon."""
 _OUT_OF_MEMORY: Final = 86
@@ -62,7 +65,7 @@ class _Worker:
 
     def __init__(self, memory_mb: int) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload(list(_PRELOADED))
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(
             target=_serve, args=(theirs, os.getpid(), memory_mb << 20), name="slice worker", daemon=True
@@ -73,12 +76,12 @@ class _Worker:
         self.tasks: deque[_Task] = deque()
         self.deadline = time.monotonic() + _START_S
 
-    def end(self) -> int:
-        """Ends the process if it still runs; the exit code, negative for a signal."""
+    def end(self, wait: Callable[[], bool]) -> None:
+        """Ends the process if it still runs, which is waited for as long as `wait` says."""
         self.process.kill()
-        self.process.join()
+        while self.process.exitcode is None and wait():
+            self.process.join(0.1)
         self.pipe.close()
-        return self.process.exitcode or 0
 
 
 class WorkerPool:
@@ -139,7 +142,10 @@ class WorkerPool:
                 if worker.tasks and time.monotonic() >= worker.deadline:
                     self._lose(worker, Reason.WORKER_TIMEOUT, f"took longer than {self._timeout_s:g} s")
         for worker in self._workers:
-            worker.end()
+            worker.process.kill()
+        end = time.monotonic() + _END_S
+        for worker in self._workers:
+            worker.end(lambda: time.monotonic() < end)
             self._waiting.extend(worker.tasks)
         for task in self._waiting:
             if not task.future.cancel():
@@ -206,7 +212,8 @@ class WorkerPool:
             self._lose(worker, Reason.WORKER_CRASHED, f"ended its worker process ({_ending(code)})")
 
     def _lose(self, worker: _Worker, reason: Reason, what: str) -> None:
-        worker.end()
+        # Not one more for each that a share holds: none is replaced before it is gone.
+        worker.end(lambda: not self._closing)
         self._workers.remove(worker)
         if worker.tasks:
             detail = f"Reading the file {what}: export it again, or leave it out."

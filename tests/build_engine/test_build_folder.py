@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from engines.bundle import load_model, write_manifest
 from tools.build_engine.folder import bundle_folder, check_free
 from tools.problem import WrongInput
 from tools.whole_folder import whole
+
+HERE = Path(__file__).resolve().parent
 
 
 def write(folder: Path, name: str, replace: bool = False) -> None:
@@ -73,6 +76,38 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path: Path) 
     with pytest.raises(FileNotFoundError), whole(tmp_path / "bundle") as made:
         made.rmdir()
     assert load_model(tmp_path / "bundle").path.name == "old.onnx"
+    assert {one.name for one in tmp_path.iterdir()} == {"bundle", "small.onnx"}
+
+
+@pytest.mark.parametrize("renames", [1, 2])
+def test_a_kill_while_replacing_leaves_the_old_one_or_the_new_one(tmp_path: Path, renames: int) -> None:
+    """Python tells of a rename before it is made: of the second, the first is done."""
+    write(tmp_path / "bundle", "old.onnx")
+    code = (
+        "import os, sys; from pathlib import Path; from test_build_folder import write\n"
+        "seen = []\n"
+        "def kill(event, given):\n"
+        "    seen.extend([1] * (event == 'os.rename'))\n"
+        "    len(seen) >= int(sys.argv[2]) and os._exit(9)\n"
+        "sys.addaudithook(kill)\n"
+        "write(Path(sys.argv[1]), 'new.onnx', replace=True)"
+    )
+    found = os.pathsep.join(map(str, (HERE.parents[1], HERE)))
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "bundle", str(renames)],
+        check=False,
+        env={**os.environ, "PYTHONPATH": found},
+    )
+    assert load_model(tmp_path / "bundle").path.name in ("old.onnx", "new.onnx")
+
+
+def test_where_two_names_cannot_be_exchanged_one_goes_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tools.whole_folder._RENAME_EXCHANGE", 1 << 30)
+    write(tmp_path / "bundle", "old.onnx")
+    write(tmp_path / "bundle", "new.onnx", replace=True)
+    assert load_model(tmp_path / "bundle").path.name == "new.onnx"
     assert {one.name for one in tmp_path.iterdir()} == {"bundle", "small.onnx"}
 
 

@@ -27,6 +27,7 @@ from tools.build_engine.plan import (  # noqa: E402
     _not_built,
     _OnTheGpu,
     build,
+    check_operators,
     check_target,
 )
 from tools.build_engine.precision import head, mixed, never_half  # noqa: E402
@@ -112,7 +113,7 @@ def test_an_operator_that_tensorrt_does_not_have(tmp_path: Path) -> None:
     spec = networks.SPEC.model_copy(update={"heatmap": None})
     model = networks.source(graph.model([networks.PROBABILITY], spec=spec), tmp_path).graph
     with pytest.raises(PlanError, match=r"TensorRT cannot take Det \(node_determinant\)") as caught:
-        planned(mixed(model, frozenset(never_half(model))))
+        check_operators(mixed(model, frozenset(never_half(model))), Target("rtx"))
     assert caught.value.detail
 
 
@@ -266,3 +267,13 @@ def test_out_of_memory_is_told(said: str) -> None:
     error = _not_built(said)
     assert "TensorRT ran out of memory" in str(error)
     assert error.detail == said
+
+
+def test_an_error_keeps_nothing_of_tensorrt() -> None:
+    """What it kept would be freed some time later, in the worst case while TensorRT holds its own lock."""
+    empty = helper.make_model(helper.make_graph([], "", [], []))
+    for attempt in (lambda: planned(empty), lambda: check_operators(empty, Target("rtx"))):
+        with pytest.raises(PlanError) as caught:
+            attempt()
+        held = [value for entry in caught.traceback for value in entry.frame.f_locals.values()]
+        assert not [one for one in held if isinstance(one, trt.Builder | trt.INetworkDefinition)]

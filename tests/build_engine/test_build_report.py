@@ -18,7 +18,7 @@ from tools.build_engine.report import UNTRAINED, Report, as_json, as_page
 from tools.build_engine.settle import settle
 from tools.build_engine.volumes import gather
 
-PLAN = Plan(b"vtrt" + bytes(100_000), "1.7.1.116", ("8.6", "12.0"), None, {"workspace_bytes": 5})
+PLAN = Plan(b"vtrt" + bytes(100_000), "1.7.1.116", ("8.6", "12.0"), None, None, {"workspace_bytes": 5})
 
 
 def report(folder: Path, spec: ModelSpec = networks.SPEC) -> Report:

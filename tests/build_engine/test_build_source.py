@@ -9,8 +9,9 @@ import built_networks as networks
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, external_data_helper, helper
 
+from engines.bundle import load_model
 from tools.build_engine.source import read_source
 from tools.problem import WrongInput
 
@@ -71,6 +72,40 @@ def test_weights_that_are_cut_off(tmp_path: Path) -> None:
     path = saved(networks.network(), tmp_path, external=True)
     (tmp_path / "weights.bin").write_bytes((tmp_path / "weights.bin").read_bytes()[:100])
     assert "its weights cannot be read" in complaint(path)
+
+
+def with_a_constant_beside_it(folder: Path, location: str) -> Path:
+    """A network one of whose constants is a node, whose numbers are in a file."""
+    model = networks.network()
+    constant = next(one for one in model.graph.initializer if one.raw_data)
+    model.graph.initializer.remove(constant)
+    (folder / "constant.bin").write_bytes(constant.raw_data)
+    external_data_helper.set_external_data(constant, location)
+    constant.ClearField("raw_data")
+    model.graph.node.insert(0, helper.make_node("Constant", [], [constant.name], value=constant))
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_a_constant_beside_the_model_becomes_part_of_it(tmp_path: Path) -> None:
+    joined = read_source(with_a_constant_beside_it(tmp_path, "constant.bin")).file.content
+    (tmp_path / "constant.bin").unlink()
+    (tmp_path / "joined.onnx").write_bytes(joined)
+    assert load_model(tmp_path / "joined.onnx").content == joined
+
+
+def test_a_constant_that_is_missing_or_nowhere(tmp_path: Path) -> None:
+    said = complaint(with_a_constant_beside_it(tmp_path, "gone.bin"))
+    assert "keeps its weights in gone.bin, which is not beside it" in said
+    said = complaint(with_a_constant_beside_it(tmp_path, ""))
+    assert "keeps weights outside of itself and does not say where" in said
+
+
+def test_an_opset_that_onnx_runtime_does_not_know_yet(tmp_path: Path) -> None:
+    model = networks.network()
+    model.opset_import[0].version = onnx.defs.onnx_opset_version() + 1
+    assert complaint(saved(model, tmp_path)).endswith("export the model again, for an older opset.")
 
 
 def of_another_domain(model: onnx.ModelProto) -> None:

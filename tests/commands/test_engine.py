@@ -70,6 +70,16 @@ def test_verify_tells_another_tensorrt_also_without_a_gpu(tmp_path: Path) -> Non
     )
 
 
+def test_verify_fails_where_tensorrt_is_installed_and_broken(bundle: Path, tmp_path: Path) -> None:
+    """What is not there may be missing; what is there must work."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "tensorrt.py").write_text("raise OSError('libnvinfer.so.10: no such file')")
+    refused = scanlight("engine", "verify", bundle, env={"PYTHONPATH": str(tmp_path / "broken")})
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("tensorrt is installed and cannot be loaded (libnvinfer.so.10: ")
+    assert refused.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", ["inspect", "verify"])
 @pytest.mark.parametrize("name", ["engine.plan", "model.onnx", "manifest.json"])
 def test_one_flipped_byte_is_refused(bundle: Path, command: str, name: str) -> None:

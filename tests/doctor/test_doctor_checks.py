@@ -196,6 +196,17 @@ def test_phantoms_are_read_by_both_and_a_difference_fails(densitometry: ModelFil
     assert compared(otherwise(tmp_path, "constant_0", 20.0)).verdict is Verdict.FAILED
 
 
+@pytest.mark.slow
+def test_a_model_that_no_phantom_brings_near_its_operating_point_is_not_passed(
+    densitometry: ModelFile,
+) -> None:
+    spec = densitometry.spec.model_copy(update={"intended_use": "demonstration", "operating_point": 0.999999})
+    never = replace(densitometry, spec=spec)
+    check = parity(OnAGpu(never), lambda: OnnxRuntimeEngine(never), 1, 0.999999, nothing)
+    assert check.verdict is Verdict.FAILED
+    assert check.measured.startswith("0 volumes near the operating point could be made of 1 phantoms")
+
+
 def test_agreement_sees_probabilities_flags_and_places(densitometry: ModelFile, tmp_path: Path) -> None:
     reference = OnnxRuntimeEngine(densitometry)
     plan = SlicePlan.for_grid(densitometry.spec.grid)
@@ -371,6 +382,16 @@ def test_a_sandbox_with_a_hole_fails(tmp_path: Path) -> None:
     assert float(check.measured.split()[1]) > 2
     (tmp_path / "empty.service").write_text("nonsense")
     assert sandbox(tmp_path / "empty.service").verdict is Verdict.FAILED
+
+
+def test_an_analysis_that_never_ends_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "systemd-analyze"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("tools.doctor.service.ANALYSIS_S", 0.5)
+    check = sandbox(ROOT / "systemd/scanlight.service")
+    assert (check.verdict, check.measured) == (Verdict.FAILED, "systemd-analyze says nothing for 0.5 s")
 
 
 def test_without_systemd_there_is_no_sandbox_to_look_at() -> None:

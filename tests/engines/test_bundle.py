@@ -183,3 +183,19 @@ def test_onnx_without_specification(make_model, tmp_path):
     onnx.save(model, tmp_path / "bare.onnx")
     with pytest.raises(BundleError, match=r"bare\.onnx: the model carries no specification"):
         load_model(tmp_path / "bare.onnx")
+
+
+def test_weights_outside_of_the_hash(make_model, tmp_path, monkeypatch):
+    """ONNX Runtime would take them from the folder that the process is in."""
+    import onnx
+
+    onnx.save(
+        onnx.load(make_model()),
+        tmp_path / "split.onnx",
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match=r"split\.onnx keeps weights in weights\.bin, outside of its hash"):
+        load_model(tmp_path / "split.onnx")

@@ -15,6 +15,12 @@ FAULTS = Path(__file__).parent
 RIGGED = ["-c", "import rigged; rigged.main()"]
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """What a program that is rigged finds in its environment, when the folder's files say what it does."""
+    found_there = os.pathsep.join(map(str, (FAULTS.parent.parent, FAULTS.parent, FAULTS)))
+    return {"RIGGED": str(folder), "PYTHONPATH": found_there}
+
+
 class Rig:
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
@@ -24,11 +30,9 @@ class Rig:
     @contextlib.contextmanager
     def life(self, env: Mapping[str, str] | None = None) -> Iterator[Appliance]:
         """The appliance does what was said; later lives are as ever."""
-        found_there = os.pathsep.join(map(str, (FAULTS.parent.parent, FAULTS.parent, FAULTS)))
         program, self._trial.appliance.program = self._trial.appliance.program, RIGGED
         try:
-            more = {"RIGGED": str(self._folder), "PYTHONPATH": found_there, **(env or {})}
-            with self._trial.life(more) as appliance:
+            with self._trial.life({**environment(self._folder), **(env or {})}) as appliance:
                 yield appliance
         finally:
             self._trial.appliance.program = program

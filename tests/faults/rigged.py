@@ -1,11 +1,12 @@
 """The command line of an appliance whose engine, decoders and writes do what files in $RIGGED say.
 
-`opening`: so many seconds pass before the engine is open.
+`opening`: the engine opens when this is gone.
 `nan`: the next engine call gives no number.
 `bias`: this is added to every probability.
 `slow`: so many seconds are added to every reading.
 `hang`: the reading of a flagged series never ends.
 `poison`: pixels of files that are named so get the poison of that name.
+`direct`: files are read around the page cache first, where a share that hangs holds the worker for good.
 `pause`: the call of that name (and, after a blank, number) makes a file `paused` and waits for `pause` to go.
 """
 
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from poison import POISONS
+from poison import POISONS, read_around_the_cache
 
 from appliance import cli, daemon, durable
 from appliance.commands import run
@@ -136,12 +137,15 @@ class RiggedPool(SlicePool):
         poison = POISONS.get(path.name.partition("-")[0])
         if poison is not None and plan.pixels and self._rigged.text("poison") is not None:
             return self.call(poison)  # type: ignore[arg-type]
+        if plan.pixels and self._rigged.text("direct") is not None:
+            return self.call(read_around_the_cache, path, plan)
         return super().submit(path, plan)
 
 
 def rig(rigged: Rigged) -> None:
     def opened(*args: Any, **settings: Any) -> RiggedEngine:
-        time.sleep(float(rigged.text("opening") or 0))
+        while rigged.text("opening") is not None:
+            time.sleep(0.05)
         return rigged.engine(open_engine(*args, **settings))
 
     run.open_engine = opened  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ import pytest
 from command import scanlight
 from file_systems import bound, inotify_descriptors, mounted_anew, shared
 from harness import Appliance, uid_of
+from rig import RIGGED, environment
 
 from engines.bundle import embedded_model
 from tools.replay.restamp import Original, fresh_uid
@@ -152,7 +153,12 @@ def test_a_network_share_is_polled_unasked_and_one_that_hangs_is_a_fault_that_en
 def test_a_daemon_stops_and_starts_on_a_share_that_hangs(
     tmp_path: Path, scanner: Path, small_chest: SmallChest
 ) -> None:
+    """Nor is a worker waited for that is inside the share, which cannot be killed there."""
     appliance = Appliance(tmp_path, rescan_s=RESCAN_S)
+    program, appliance.program = appliance.program, RIGGED
+    appliance.environment = environment(tmp_path / "rig")
+    (tmp_path / "rig").mkdir()
+    (tmp_path / "rig" / "direct").touch()
     files = small_chest("covid")
     with shared(scanner, appliance.export_folder, "--read-rate=200k") as share, appliance:
         export(files, scanner / "study")
@@ -162,6 +168,7 @@ def test_a_daemon_stops_and_starts_on_a_share_that_hangs(
         asked_at = time.monotonic()
         assert appliance.stop() == 0
         assert time.monotonic() - asked_at < 10
+        appliance.program, appliance.environment = program, {}
         appliance.launch()
         wait_for_trouble(appliance, "export_folder_hangs")
         assert not ready(appliance)

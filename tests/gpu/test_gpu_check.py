@@ -37,6 +37,7 @@ MEASURED = {
     "model": "csac-net-edge",
     "grid": [80, 128, 128],
     "trained": True,
+    "settled": True,
     "identity": {"flavour": "tensorrt-rtx 1.7", "device": "GeForce 256", "driver": "580.65.06"},
     "build_s": 0.5,
     "plan_mb": 4.7,
@@ -363,7 +364,7 @@ def test_a_gpu_that_is_lost_ends_the_measurement_with_one_sentence(
 def test_a_bundle_is_measured(double_of_driver: dict[str, str], tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle", embedded_model("densitometry").read_bytes())
     done = subprocess.run(
-        [sys.executable, "-m", "tools.gpu.measure", bundle, "40"],
+        [sys.executable, "-m", "tools.gpu.measure", bundle, "15"],
         cwd=ROOT,
         env=double_of_driver,
         capture_output=True,

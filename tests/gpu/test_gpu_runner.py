@@ -27,7 +27,7 @@ from engines.bundle import default_model, load_model
 from engines.nvidia import Gpu
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.protocol import Score
-from engines.tensorrt import _rebuild
+from engines.tensorrt import _rebuild, other_driver
 
 ENGINES = shim.ROOT / "engines"
 
@@ -210,6 +210,15 @@ def test_the_command_that_builds_a_bundle_again_is_what_built_it(
     told = _rebuild(model, model.bundle, tensorrt_double, found)
     command = f"scanlight build-engine '{tmp_path}/a bundle/model.onnx' --out NEW {options}"
     assert told == f"build it again with {command}"
+
+
+def test_another_driver_is_told_with_the_command_that_builds_it_again(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: make rtx")
+    model = load_model(write_bundle(tmp_path / "older", small_network(), driver="570.1", **BUILT))
+    assert other_driver(model, "570.1") == ""
+    told = other_driver(model, "580.65")
+    assert told.startswith("bundle older was built with driver 570.1 and this is 580.65, ")
+    assert f"build it again with scanlight build-engine {tmp_path}/older/model.onnx --out NEW" in told
 
 
 @pytest.mark.parametrize(

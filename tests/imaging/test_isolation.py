@@ -15,6 +15,8 @@ import imagecodecs
 import numpy as np
 import pydicom
 import pytest
+from file_systems import shared
+from poison import read_around_the_cache
 from synthetic import chest, ct, save, write_volume
 
 from appliance.imaging.isolation import SlicePool, WorkerLost
@@ -197,6 +199,59 @@ def test_workers_end_with_the_daemon_however_it_ends(tmp_path: Path) -> None:
         time.sleep(0.2)
         parent.kill()
     wait_for(lambda: not any(alive(worker) for worker in workers))
+
+
+ENDS_IN_A_START = """
+import os
+from multiprocessing import forkserver
+from appliance.imaging.isolation import SlicePool
+
+connect = forkserver.connect_to_new_process
+
+def connect_and_end(descriptors):
+    connect(descriptors)
+    os._exit(0)
+
+if __name__ == "__main__":
+    forkserver.connect_to_new_process = connect_and_end
+    SlicePool(1).warm()
+"""
+
+
+def test_a_daemon_that_ends_while_a_worker_starts_has_nothing_in_its_log(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(ENDS_IN_A_START)
+    done = subprocess.run([sys.executable, script], stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("overdue", [False, True], ids=["in time", "overdue"])
+def test_closing_does_not_wait_for_a_worker_inside_a_share_that_hangs(tmp_path: Path, overdue: bool) -> None:
+    """The kernel ends it when the share answers, not when it is killed."""
+    source, point = tmp_path / "source", tmp_path / "point"
+    source.mkdir()
+    point.mkdir()
+    (source / "file").write_bytes(bytes(1 << 20))
+    with shared(source, point, "--read-rate=10k") as share:
+        pool = SlicePool(1, timeout_s=1 if overdue else 60)
+        worker = pool.call(os.getpid).result(timeout=30)
+        reading = pool.call(read_around_the_cache, point / "file", PLAN)
+        wait_for(lambda: Path(f"/proc/{worker}/wchan").read_text() == "request_wait_answer")
+        share.hang()
+        if overdue:
+            wait_for(lambda: state_of(worker) == "D")
+        began = time.monotonic()
+        pool.close()
+        assert time.monotonic() - began < 10
+        assert state_of(worker) == "D", "it was held"
+        with pytest.raises((CancelledError, WorkerLost)):
+            reading.result(timeout=0)
+        share.go_on()
+        wait_for(lambda: not alive(worker))
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def alive(pid: int) -> bool:

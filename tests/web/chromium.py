@@ -96,7 +96,9 @@ class Chromium:
         return json.loads(message)
 
     def open(self, url: str) -> None:
+        """Until the page is there and its scripts ran."""
         self._call("Page.navigate", url=url)
+        self.wait_for("document.readyState === 'complete'")
 
     def look(
         self, width: int, height: int, *, dark: bool = False, calm: bool = False, vision: str = "none"
@@ -165,11 +167,16 @@ class Chromium:
         self._call("Input.insertText", text=text)
 
     def click(self, selector: str) -> None:
-        """The mouse, in the middle of the first element that is found so."""
+        """The mouse, in the middle of the first element that is found so, once that stands still."""
         x, y = self.evaluate(
-            f"(() => {{ const one = document.querySelector({selector!r});"
-            " one.scrollIntoView({block: 'center'}); const r = one.getBoundingClientRect();"
-            " return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+            f"(async () => {{ const one = document.querySelector({selector!r});"
+            " one.scrollIntoView({block: 'center'});"
+            " const place = () => { const r = one.getBoundingClientRect();"
+            " return [r.x + r.width / 2, r.y + r.height / 2]; };"
+            " for (let before = null, now = place(); `${before}` !== `${now}`;) { before = now;"
+            " await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));"
+            " now = place(); }"
+            " return place(); })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
             self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)

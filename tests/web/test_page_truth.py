@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -14,14 +13,13 @@ import pytest
 from chromium import Chromium, needs_chromium
 from harness import Appliance
 from prometheus_client.parser import text_string_to_metric_families
+from rig import RIGGED, environment
 from ward import export, made, studies
 
 from appliance.light import State
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 
-TESTS = Path(__file__).parent.parent
-RIGGED = ["-c", "import rigged; rigged.main()"]
 SHOWN_S = 2.0
 SILENT_S = 5.0
 GAUGES = tuple(
@@ -92,7 +90,7 @@ class Witnesses:
         }
 
 
-def test_the_state_never_lies(browser: Chromium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_state_never_lies(browser: Chromium, tmp_path: Path) -> None:
     clear, covid, gap = (
         made(kind, seed, tmp_path / f"made{seed}", f"ACC{seed}")
         for kind, seed in (("clear", 4), ("covid", 3), ("clear", 5))
@@ -103,14 +101,14 @@ def test_the_state_never_lies(browser: Chromium, tmp_path: Path, monkeypatch: py
     appliance.program = RIGGED
     rig = tmp_path / "rig"
     rig.mkdir()
-    monkeypatch.setenv("RIGGED", str(rig))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (TESTS.parent, TESTS, TESTS / "faults"))))
-    (rig / "opening").write_text("6")
+    appliance.environment = environment(rig)
+    (rig / "opening").touch()
     with appliance.launched():
         say = Witnesses(appliance, browser)
         appliance.wait("it answers", lambda: answers(appliance))
         browser.open(appliance.url)
         say.agree(State.READING)
+        (rig / "opening").unlink()
         say.agree(State.READY)
 
         (rig / "bias").write_text("-0.9")

@@ -16,10 +16,10 @@ from engines.nvidia import NvidiaError
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.protocol import EngineError
 from tools.build_engine.folder import bundle_folder, check_free
-from tools.build_engine.plan import TURING, PlanError, Target, build, check_target
+from tools.build_engine.plan import TURING, PlanError, Target, build, check_operators, check_target
 from tools.build_engine.precision import mixed
 from tools.build_engine.report import UNTRAINED, Report, as_json, as_page
-from tools.build_engine.settle import MOST_IN_FP32, Settled, settle
+from tools.build_engine.settle import MOST_IN_FP32, Settled, always_fp32, settle
 from tools.build_engine.source import Source, read_source
 from tools.build_engine.volumes import gather, known_answers, phantoms, read_chests
 from tools.expected_answers import answers
@@ -83,13 +83,18 @@ def build_engine(
             check_free(out, replace)
             source = read_source(model, spec)
             check_target(target)
-            settled = _judged(source, target, series, shown)
+            all_half = TURING in target.compute_capabilities
+            check_operators(mixed(source.graph, frozenset(always_fp32(source.graph, all_half))), target)
+            settled = _judged(source, all_half, series, shown)
             fp16 = mixed(source.graph, frozenset(settled.fp32))
             plan = build(fp16, target, shown.count)
             _write(out, replace, Report(source, settled, target, plan), fp16)
     except NvidiaError as error:
         typer.echo(f"{error}.", err=True)
         raise typer.Exit(2) from None
+    except MemoryError:
+        typer.echo("This machine ran out of memory: end what else runs on it, and build again.", err=True)
+        raise typer.Exit(1) from None
     except (PlanError, _NotAlike) as error:
         typer.echo(str(error), err=True)
         if isinstance(error, PlanError) and error.detail:
@@ -108,7 +113,7 @@ class _NotAlike(Exception):
     """FP16 says something else than FP32: one sentence with what to do."""
 
 
-def _judged(source: Source, target: Target, series: Path | None, shown: _Shown) -> Settled:
+def _judged(source: Source, all_half: bool, series: Path | None, shown: _Shown) -> Settled:
     """What stays in FP32, for a model that passes the gate."""
     spec = source.spec
     trained = spec.intended_use != "placeholder"
@@ -119,7 +124,6 @@ def _judged(source: Source, target: Target, series: Path | None, shown: _Shown) 
         volumes = gather(OnnxRuntimeEngine(source.file), chests, trained, shown.count)
     except EngineError as error:
         raise WrongInput(f"{source.file.path} does not work in FP32 either: {error}.") from None
-    all_half = TURING in target.compute_capabilities
     settled = settle(source.graph, spec, volumes, all_half, shown.count)
     if settled.outcome.problem:
         raise _NotAlike(f"No bundle was written: {_why_not(settled, all_half)}.")
@@ -158,6 +162,7 @@ def _write(out: Path, replace: bool, report: Report, fp16: onnx.ModelProto) -> N
         tensorrt=plan.tensorrt,
         compute_capabilities=plan.compute_capabilities,
         device=plan.device,
+        driver=plan.driver,
         options=plan.options,
         parity=report.outcome.info(),
     )

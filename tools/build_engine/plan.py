@@ -13,13 +13,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import onnx
 
 from appliance import durable
 from engines.bundle import HARDWARE_COMPATIBLE, VERSION_COMPATIBLE, Flavour
-from engines.nvidia import Gpu, NvidiaError, TensorRTLog, gpu, load_cuda, load_tensorrt, offered
+from engines.nvidia import (
+    Gpu,
+    NvidiaError,
+    TensorRTLog,
+    first_line,
+    gpu,
+    load_cuda,
+    load_tensorrt,
+    offered,
+)
 from tools.build_engine.tensor_types import mistyped
 from tools.problem import WrongInput
 
@@ -33,6 +42,8 @@ _WORKSPACE_SHARE: Final = 0.8
 """Of the GPU's free memory, for what kernels need while they run."""
 
 _LOG: Final = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Steps = Callable[[str, int, int], None]
 
@@ -60,12 +71,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`compute_capabilities` are those that it can run on, `device` is the GPU that it was built on."""
+    """`compute_capabilities` are those that it can run on, `device` is the GPU that it was built on and
+    `driver` the version of its driver."""
 
     content: bytes = field(repr=False)
     tensorrt: str
     compute_capabilities: tuple[str, ...]
     device: str | None
+    driver: str | None
     options: dict[str, str | int | bool]
 
 
@@ -74,6 +87,7 @@ class _Way(Protocol):
 
     compute_capabilities: tuple[str, ...]
     device: str | None
+    driver: str | None
 
     def configure(self, config: Any) -> dict[str, str | int | bool]:  # noqa: ANN401
         """Set a builder's configuration; what was set."""
@@ -122,7 +136,39 @@ def build(model: onnx.ModelProto, target: Target, steps: Steps) -> Plan:
     """
     trt = load_tensorrt(target.flavour)
     way = _way(trt, target)
+    return _without_frames(lambda: _built(trt, way, model, steps))
+
+
+def check_operators(model: onnx.ModelProto, target: Target) -> None:
+    """Raises PlanError where TensorRT cannot take the model, which it says long before it builds."""
+    trt = load_tensorrt(target.flavour)
+    _without_frames(lambda: _parsed(trt, model, TensorRTLog(trt)))
+
+
+def _without_frames(work: Callable[[], T]) -> T:
+    """Its PlanError comes without its frames, which would keep what TensorRT made: a collection of Python
+    would free it, maybe in the middle of TensorRT's logging, and wait for the lock that logging holds."""
+    try:
+        return work()
+    except PlanError as error:
+        raise error.with_traceback(None) from None
+
+
+def _built(trt: ModuleType, way: _Way, model: onnx.ModelProto, steps: Steps) -> Plan:
     log = TensorRTLog(trt)
+    builder, network = _parsed(trt, model, log)
+    config = builder.create_builder_config()
+    config.progress_monitor = _monitor(trt, steps)
+    options = way.configure(config)
+    content = builder.build_serialized_network(network, config)
+    if content is None:
+        raise _not_built(log.last_error())
+    way.built()
+    return Plan(bytes(content), trt.__version__, way.compute_capabilities, way.device, way.driver, options)
+
+
+def _parsed(trt: ModuleType, model: onnx.ModelProto, log: TensorRTLog) -> tuple[Any, Any]:
+    """A builder, and its network of the model."""
     try:
         builder = trt.Builder(log.logger)
     except (RuntimeError, TypeError):
@@ -139,14 +185,7 @@ def build(model: onnx.ModelProto, target: Target, steps: Steps) -> Plan:
         raise PlanError("TensorRT found no network in the model: export it again.")
     if wrong := mistyped(trt, network, model):
         raise PlanError(f"TensorRT took {wrong}, so that the plan would not be what was judged: report this.")
-    config = builder.create_builder_config()
-    config.progress_monitor = _monitor(trt, steps)
-    options = way.configure(config)
-    content = builder.build_serialized_network(network, config)
-    if content is None:
-        raise _not_built(log.last_error())
-    way.built()
-    return Plan(bytes(content), trt.__version__, way.compute_capabilities, way.device, options)
+    return builder, network
 
 
 def _way(trt: ModuleType, target: Target) -> _Way:
@@ -157,6 +196,7 @@ class _AheadOfTime:
     """TensorRT-RTX: for every GPU that is named."""
 
     device: str | None = None
+    driver: str | None = None
 
     def __init__(self, trt: ModuleType, target: Target) -> None:
         self._offered = offered(trt)
@@ -186,6 +226,7 @@ class _OnTheGpu:
     def __init__(self, trt: ModuleType, target: Target, found: Gpu, free_bytes: int) -> None:
         self._trt, self._target = trt, target
         self.device: str | None = found.name
+        self.driver: str | None = found.driver
         self.compute_capabilities: tuple[str, ...] = (found.compute_capability,)
         self._workspace = int(free_bytes * _WORKSPACE_SHARE)
         self._timings: Any = None
@@ -228,15 +269,20 @@ class _OnTheGpu:
 
 
 def _free_memory(cuda: ModuleType) -> int:
-    """In bytes, on the first GPU."""
-    context = cuda.Device(0).retain_primary_context()
-    context.push()
+    """In bytes, on the first GPU. Raises NvidiaError when that does not say."""
     try:
-        free, _ = cuda.mem_get_info()
-        return int(free)
-    finally:
-        context.pop()
-        context.detach()
+        context = cuda.Device(0).retain_primary_context()
+        context.push()
+        try:
+            free, _ = cuda.mem_get_info()
+            return int(free)
+        finally:
+            context.pop()
+            context.detach()
+    except cuda.Error as error:
+        raise NvidiaError(
+            f"The GPU cannot be used ({first_line(error)}): stop what else uses it, and look with nvidia-smi"
+        ) from None
 
 
 def _not_parsed(parser: Any, log: TensorRTLog) -> PlanError:  # noqa: ANN401

@@ -47,9 +47,7 @@ def settle(
 
     With `all_half`, for GPUs without FP32 convolutions and matrix products, nothing is chosen.
     """
-    fp32 = never_half(model)
-    if not all_half:
-        fp32 |= dict.fromkeys(head(model), "head and heatmap")
+    fp32 = always_fp32(model, all_half)
     outcome = judge(model, spec, frozenset(fp32), volumes, progress)
     if outcome.beyond and not all_half:
         # Behind what overflows the twin knows nothing more: what the model itself holds tells where to stop.
@@ -70,6 +68,12 @@ def settle(
     rounding_is_too_much = outcome.failed and not outcome.beyond
     blamed = _to_blame(model, spec, fp32, _worst(volumes, outcome), progress) if rounding_is_too_much else ()
     return Settled(fp32, share_of(model, fp32), outcome, blamed)
+
+
+def always_fp32(model: onnx.ModelProto, all_half: bool) -> dict[str, str]:
+    """The nodes that are in FP32 whatever the gate says, by name, each with the reason."""
+    heads = frozenset[str]() if all_half else head(model)
+    return never_half(model) | dict.fromkeys(heads, "head and heatmap")
 
 
 def share_of(model: onnx.ModelProto, nodes: Iterable[str]) -> float:

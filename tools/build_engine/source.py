@@ -17,6 +17,7 @@ from engines.bundle import ModelFile
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.protocol import EngineError
 from engines.spec import METADATA_KEY, ModelSpec, SpecError, from_metadata, sentence, to_metadata
+from engines.weights import files_beside
 from tools.problem import WrongInput
 
 _OWN_DOMAINS: Final = ("", "ai.onnx")
@@ -57,7 +58,9 @@ def read_source(path: Path, spec: Path | None = None) -> Source:
     except SpecError as error:
         raise WrongInput(f"{path}: {error}, or name a YAML file with it: --spec FILE.") from None
     except EngineError as error:
-        raise WrongInput(f"{error}.") from None
+        too_new = "opset" in str(error).lower()
+        advice = ": export the model again, for an older opset" if too_new else ""
+        raise WrongInput(f"{error}{advice}.") from None
     return Source(file, _plain(path, inlined, file.spec))
 
 
@@ -77,12 +80,13 @@ def _parsed(path: Path, content: bytes) -> onnx.ModelProto:
 
 def _join_weights(path: Path, model: onnx.ModelProto) -> bool:
     """Take in weights that are kept in files of their own; whether there were any."""
-    names = {
-        external_data_helper.ExternalDataInfo(one).location
-        for one in model.graph.initializer
-        if external_data_helper.uses_external_data(one)
-    }
-    for name in sorted(names):
+    names = files_beside(model)
+    for name in names:
+        if not name:
+            raise WrongInput(
+                f"{path} keeps weights outside of itself and does not say where: export the model as one"
+                " file."
+            )
         if not (path.parent / name).is_file():
             raise WrongInput(
                 f"{path} keeps its weights in {name}, which is not beside it: copy it there, or export the"

@@ -14,7 +14,7 @@ import numpy as np
 
 from engines.protocol import Engine, EngineError, Float32, Score
 from tools.build_engine.parity import DARK, LARGEST_DELTA, LEAST_CORRELATION, brightest, likeness
-from tools.build_engine.volumes import Progress, gather, phantoms
+from tools.build_engine.volumes import NEAR, Progress, gather, phantoms
 from tools.doctor.check import Check, failed, judged, not_done
 from tools.problem import WrongInput
 
@@ -106,6 +106,14 @@ def parity(
         reference.close()
     alike = "" if found.lowest_correlation is None else f", lowest correlation {found.lowest_correlation:.4f}"
     near = sum(one.near for one in volumes)
+    if trained and near < NEAR:
+        return failed(
+            NAME,
+            f"{near} volumes near the operating point could be made of {len(chests)} phantoms, where rounding"
+            " would change a flag",
+            f"{NEAR} such volumes, and then: {_LIMIT}",
+            "have it make more phantoms with --phantoms, or judge it by the site's own --cases",
+        )
     return judged(
         NAME,
         found.within_limits,

@@ -23,6 +23,7 @@ from tools.doctor.check import Check, failed, judged, not_done
 
 UNIT: Final = "scanlight.service"
 EXPOSURE: Final = 2.0
+ANALYSIS_S: Final = 30.0
 BOOTED: Final = Path("/run/systemd/system")
 """Where systemd runs (sd_booted(3))."""
 
@@ -115,9 +116,11 @@ def sandbox(unit: str | Path = UNIT) -> Check:
     if program is None or not (isinstance(unit, Path) or BOOTED.exists()):
         return not_done(name, "no systemd runs here", _SANDBOX, "run it on the machine of the service")
     offline = ["--offline=yes"] if isinstance(unit, Path) else []
-    done = subprocess.run(
-        [program, "security", "--no-pager", *offline, str(unit)], capture_output=True, text=True, check=False
-    )
+    command = [program, "security", "--no-pager", *offline, str(unit)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANALYSIS_S)
+    except subprocess.TimeoutExpired:
+        return failed(name, f"systemd-analyze says nothing for {ANALYSIS_S:g} s", _SANDBOX, remedy)
     found = re.search(r"exposure level for \S+: ([\d.]+)", done.stdout)
     if found is None:
         said = (done.stderr.strip() or "it says nothing").splitlines()[0]

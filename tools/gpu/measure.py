@@ -1,8 +1,8 @@
 """One model on the GPU of this machine: `python -m tools.gpu.measure MODEL SECONDS` prints one JSON object.
 
-An ONNX model is built into a plan first, with head and heatmap in FP32; a bundle is run as it is. Latency
-comes first, while the machine does nothing else; then the CPU reads phantoms in FP32 beside it, as many as
-there is time for.
+An ONNX model is built into a plan first, as `settled` knows that `scanlight build-engine` builds it, or with
+head and heatmap alone in FP32; a bundle is run as it is. Latency comes first, while the machine does nothing
+else; then the CPU reads phantoms in FP32 beside it, as many as there is time for.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ from engines.onnxruntime import OnnxRuntimeEngine
 from engines.protocol import DeviceLost, Engine, EngineError, Float32
 from engines.tensorrt import TensorRTEngine
 from tools.build_engine.plan import PlanError, Target, build, check_target
-from tools.build_engine.precision import head, mixed, never_half
+from tools.build_engine.precision import mixed
+from tools.build_engine.settle import always_fp32
 from tools.build_engine.source import read_source
 from tools.build_engine.volumes import each_phantom
 from tools.doctor.memory import Memory
 from tools.doctor.parity import FIRST_SEED, agreement
 from tools.doctor.speed import at_first_and_last
 from tools.gpu.report import NOT_DONE, PHANTOMS, VOLUMES
+from tools.gpu.settled import settled
 from tools.problem import WrongInput
 
 SPARE: Final = 10
@@ -61,17 +63,19 @@ class Speed:
     memory_of: str
 
 
-def built(path: Path) -> tuple[ModelFile, float]:
-    """The model with a plan for this machine's GPU, and seconds that it took; in memory alone.
+def built(path: Path) -> tuple[ModelFile, float, bool]:
+    """The model with a plan for this machine's GPU, seconds that it took, and whether the plan has in FP32
+    what the gate asks for; in memory alone.
 
     Raises BundleError, WrongInput, PlanError or NvidiaError.
     """
     began = time.monotonic()
     model = load_model(path)
     if model.bundle is not None:
-        return model, 0.0
+        return model, 0.0, True
     source, target = read_source(path), _target()
-    fp16 = mixed(source.graph, head(source.graph) | never_half(source.graph).keys())
+    kept = settled(source.file.digest)
+    fp16 = mixed(source.graph, frozenset(always_fp32(source.graph, all_half=False)) | (kept or frozenset()))
     plan = build(fp16, target, lambda *_: None)
     info = PlanInfo(
         file="engine.plan",
@@ -81,13 +85,14 @@ def built(path: Path) -> tuple[ModelFile, float]:
         tensorrt=plan.tensorrt,
         compute_capabilities=plan.compute_capabilities,
         device=plan.device,
+        driver=plan.driver,
         options=plan.options,
         # Nothing was measured before: that is what this is for.
         parity=ParityInfo(volumes=1, near=0, largest_delta=0, lowest_correlation=None, trained=False),
     )
     digest = hashlib.sha256(plan.content).hexdigest()
     bundle = Bundle(path.parent, digest, info, plan.content, b"")
-    return replace(source.file, bundle=bundle), time.monotonic() - began
+    return replace(source.file, bundle=bundle), time.monotonic() - began, kept is not None
 
 
 def speed(engine: Engine, volumes: int, until: float) -> Speed:
@@ -137,13 +142,14 @@ def main() -> None:
 def measure(path: Path, seconds: float) -> dict[str, object]:
     """Raises what `built` does, EngineError, and DeviceLost."""
     began = time.monotonic()
-    model, build_s = built(path)
+    model, build_s, is_settled = built(path)
     assert model.bundle is not None
     engine = TensorRTEngine(model)
     found: dict[str, object] = {
         "model": model.spec.name,
         "grid": model.spec.grid.size,
         "trained": model.spec.intended_use != "placeholder",
+        "settled": is_settled,
         "identity": asdict(engine.identity),
         "build_s": build_s,
         "plan_mb": len(model.bundle.plan) / 1e6,

@@ -105,6 +105,8 @@ def _measured(part: Part) -> Iterator[str]:
     yield f"{identity['device']} with driver {identity['driver']}."
     if not found["trained"]:
         yield "Its weights are random: its flags and heatmaps mean nothing."
+    if not found["settled"]:
+        yield "Head and heatmap alone are in FP32: the gate of build-engine may ask for more."
     yield ""
     yield "| | |"
     yield "| --- | --- |"
