@@ -43,4 +43,5 @@ def _exchange(one: Path, other: Path) -> bool:
     """Each takes the other's name in one step, renameat2(2); False where the file system cannot do that."""
     libc = ctypes.CDLL(None)
     names = os.fsencode(one), os.fsencode(other)
-    return libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
+    result: int = libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE)
+    return result == 0

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import built_networks as networks
@@ -30,6 +31,7 @@ from tools.build_engine.source import read_source
 from tools.build_engine.volumes import Chest, phantoms
 from tools.expected_answers import answers
 from tools.gpu.settled import settled
+from tools.network.placeholder import untrained
 from tools.phantom import Chest as Request
 from tools.phantom import Export, make_chest, write_series
 
@@ -176,14 +178,42 @@ def run(people: list[Chest], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     def build_engine(model: onnx.ModelProto, *words: str | Path) -> Result:
         (tmp_path / "model").mkdir()
         onnx.save(model, tmp_path / "model" / "small.onnx")
-        given = (tmp_path / "model" / "small.onnx", "--out", tmp_path / "bundle", *words)
-        line = ["build-engine", *map(str, given)]
-        done = CliRunner().invoke(command_line(line), line, catch_exceptions=False)
+        done = in_this_process(tmp_path / "model" / "small.onnx", "--out", tmp_path / "bundle", *words)
         assert (tmp_path / "bundle").exists() == (done.exit_code == 0)
         assert {one.name for one in tmp_path.iterdir()} <= {"bundle", "model", "given"}
         return done
 
     return build_engine
+
+
+def in_this_process(*words: str | Path) -> Result:
+    line = ["build-engine", *map(str, words)]
+    return CliRunner().invoke(command_line(line), line, catch_exceptions=False)
+
+
+@pytest.fixture
+def few_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate on a dozen volumes: on all of them two networks take ten minutes, with `make builds`."""
+    for module in ("volumes", "parity"):
+        monkeypatch.setattr(f"tools.build_engine.{module}.FEWEST", 12)
+        monkeypatch.setattr(f"tools.build_engine.{module}.NEAR", 4)
+    monkeypatch.setattr("tools.build_engine.command.phantoms", partial(phantoms, count=4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["demonstration", "full"])
+def test_each_network_is_built_for_the_default_gpus(size: str, few_volumes: None, tmp_path: Path) -> None:
+    needs_rtx()
+    model = default_model()
+    if size == "full":
+        pytest.importorskip("torch", reason="needs torch: pip install 'scanlight[train]'")
+        model = tmp_path / "full.onnx"
+        model.write_bytes(untrained("full"))
+    done = in_this_process(model, "--out", tmp_path / "bundle")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "for 8.0, 8.6, 8.9, 12.0" in done.stdout
+    assert ("has no trained weights" in done.stdout) == (size == "full")
+    assert check_bundle(tmp_path / "bundle", model)["volumes"] >= 12
 
 
 def no_bundle(done: Result) -> str:

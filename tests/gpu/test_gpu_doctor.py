@@ -30,9 +30,11 @@ pytestmark = pytest.mark.slow
 EXAMINE = """
 import sys
 from pathlib import Path
+import tools.build_engine.volumes
 import tools.own_daemon
 from appliance.config import load
 from tools.doctor.run import Plan, examine
+tools.build_engine.volumes.FEWEST = 12
 tools.own_daemon.START_S = float(sys.argv[2])
 report = examine(load(Path(sys.argv[1])), Plan(phantoms=3, seconds=1, arrivals=1), lambda what: None)
 sys.stdout.write(report.model_dump_json())

@@ -1,4 +1,4 @@
-"""What the gate of `scanlight build-engine` leaves in FP32 of the demonstration model.
+"""What the gate of `scanlight build-engine` leaves in FP32 of the demonstration model where it asks for most.
 
 Finding it takes minutes, which a check of ten has not. `python -m tools.gpu.settled BUNDLE` keeps what the
 parity report of a bundle says, for a new model.
