@@ -105,6 +105,38 @@ def test_the_layers_that_cannot_be_helped_are_named(tmp_path: Path) -> None:
     assert shares[0] > 100
 
 
+def test_a_volume_that_the_worst_does_not_speak_for_has_its_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thin air shows how HU are rounded, and is the worst; what is dense shows the product behind."""
+    monkeypatch.setattr("tools.build_engine.settle._PROBES", 1)
+    graph = networks.Graph()
+    shifted = graph.add("Add", "shifted", graph.add("Mul", "held", "hu", 1.0), 900.0)
+    thin = graph.add("Clip", "thin", shifted, 0.0, 1.0)
+    dense = graph.add("Relu", "dense", graph.add("Sub", "above", shifted, 1500.0))
+    # Half way between two numbers of FP16; what is left of 1 is one of them again.
+    product = graph.add("Mul", "product", dense, (0.625 + 2**-12) / 400)
+    both = graph.add("Sub", "both", thin, product)
+    same = np.zeros((1, 1, 3, 3, 3), np.float32)
+    same[0, 0, 1, 1, 1] = 1
+    maps = graph.add("Conv", "maps", both, same, pads=[1] * 6)
+    graph.add("Abs", "heatmap", graph.add("MaxPool", "pooled", maps, kernel_shape=[2] * 3, strides=[2] * 3))
+    mean = graph.add("Sub", "less", graph.add("GlobalAveragePool", "mean", maps), 0.375)
+    graph.add("Sigmoid", "probability", graph.add("Flatten", "flat", graph.add("Mul", "logit", mean, 250.0)))
+    source = networks.source(graph.model([networks.PROBABILITY, networks.HEATMAP]), tmp_path)
+    engine = OnnxRuntimeEngine(source.file)
+    given = [np.full(networks.SIZE, hu, np.float32) for hu in (-899.625, 1000.0)]
+    both_volumes = [Volume(f"{hu.flat[0]}", True, engine.infer(hu), partial(np.copy, hu)) for hu in given]
+
+    def bought(volumes: list[Volume]) -> set[str]:
+        found = settle(source.graph, source.spec, volumes, False, silent)
+        assert not found.outcome.failed
+        return {name for name, why in found.fp32.items() if why == "parity demands it"}
+
+    assert bought(both_volumes[:1]) == {"held", "shifted"}
+    assert bought(both_volumes) >= {"held", "shifted", "thin", "above", "dense", "product"}
+
+
 @pytest.mark.parametrize("least", [1, 2, 5, 9, 10])
 def test_no_more_are_bought_than_are_needed(least: int) -> None:
     assert _fewest(10, lambda count: count >= least) == least
