@@ -174,12 +174,17 @@ def render(answers: dict[str, Answer]) -> str:
 
 
 def _load(path: Path) -> dict[str, Answer] | None:
-    """Raises AnswersWrong for a file that is damaged."""
+    """Raises AnswersWrong for a file that is damaged or cannot be read."""
     try:
         return _answers(json.loads(path.read_text()))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except OSError as error:
+        raise AnswersWrong(
+            f"The known answers that were kept in {path} cannot be read ({error.strerror}): look at the disk,"
+            " and who may read there."
+        ) from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AnswersWrong(
             f"The known answers that were kept in {path} are damaged: look at the disk and delete the file,"
             " and they are made anew."

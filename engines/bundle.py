@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,8 +166,10 @@ def load_model(path: Path) -> ModelFile:
     try:
         return _load_bundle(path) if path.is_dir() else _load_onnx(path)
     except OSError as error:
+        file = Path(os.fsdecode(error.filename)).name if error.filename else path.name
+        name = path.name if file == path.name else f"{path.name}/{file}"
         raise BundleError(
-            f"model {path.name} cannot be read ({error.strerror}): name an ONNX file or a bundle folder"
+            f"model {name} cannot be read ({error.strerror}): name an ONNX file or a bundle folder"
         ) from None
 
 
@@ -259,6 +262,8 @@ def _spec_inside(name: str, content: bytes) -> ModelSpec:
         return from_metadata(session.get_modelmeta().custom_metadata_map)
     except SpecError as error:
         raise BundleError(f"{name}: {error}") from None
+    except UnicodeDecodeError:
+        raise BundleError(f"{name} carries properties that are no text: export it again") from None
 
 
 def _refuse_numbers_beside(name: str, content: bytes) -> None:

@@ -21,6 +21,7 @@ INFO = PlanInfo(
     tensorrt="10.9",
     compute_capabilities=("8.6",),
     device="a GPU of another machine",
+    driver="580.65.06",
     options={"hardware_compatible": False},
     parity=ParityInfo(volumes=50, near=20, largest_delta=0.004, lowest_correlation=0.999, trained=True),
 )

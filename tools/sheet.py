@@ -49,7 +49,7 @@ class Sheet:
         try:
             return float(text.replace(",", ".") if self.decimal_comma else text)
         except ValueError:
-            raise self.problem(row, column, f"'{text}' is no number: correct it.") from None
+            raise self.problem(row, column, "it is no number: correct it.") from None
 
 
 def read_sheet(path: Path) -> Sheet:

@@ -12,6 +12,9 @@ from typing import Final
 
 from appliance.durable import sync_folder
 
+_NAMED: Final = 32
+"""So much of its name is in that of the folder to fill, which may be no longer than a name can be."""
+
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 
@@ -22,7 +25,7 @@ def whole(folder: Path, mode: int = 0o777) -> Iterator[Path]:
 
     `mode` is as of Path.mkdir. The one before goes once its successor is on the disk.
     """
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name[:_NAMED]}.", dir=folder.parent) as scratch:
         made, old = Path(scratch) / "made", Path(scratch) / "old"
         made.mkdir(mode)
         yield made
@@ -41,7 +44,9 @@ def whole(folder: Path, mode: int = 0o777) -> Iterator[Path]:
 
 def _exchange(one: Path, other: Path) -> bool:
     """Each takes the other's name in one step, renameat2(2); False where the file system cannot do that."""
-    libc = ctypes.CDLL(None)
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 is None:
+        return False
     names = os.fsencode(one), os.fsencode(other)
-    result: int = libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE)
+    result: int = renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE)
     return result == 0

@@ -82,7 +82,7 @@ def _answers(model: ModelFile, kind: EngineKind) -> str:
             by = f"{engine.identity.device} ({engine.identity.flavour})"
             rules = rules_for(engine.spec)
             answers = KnownAnswers(engine, rules, read_slices, Path(), StateDisk(), model.known_answers)
-            if caution := other_driver(model, engine.identity.driver):
+            if kind == "tensorrt" and (caution := other_driver(model, engine.identity.driver)):
                 typer.echo(caution)
             try:
                 answers.check()
@@ -132,7 +132,7 @@ def _plan_rows(plan: PlanInfo) -> Iterator[tuple[str, str]]:
     yield "plan", f"by {DISTRIBUTIONS[plan.flavour]} {plan.tensorrt}"
     yield "for GPUs", f"of compute capability {', '.join(plan.compute_capabilities)}"
     if plan.device:
-        yield "built on", plan.device
+        yield "built on", f"{plan.device}, driver {plan.driver or 'unknown'}"
     if plan.options:
         yield "options", ", ".join(f"{name} {value}" for name, value in plan.options.items())
     over = f"over {parity.volumes} volumes"

@@ -14,12 +14,13 @@ import os
 import resource
 import select
 import signal
+import sys
 import threading
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -107,6 +108,8 @@ class WorkerPool:
         future: Future[T] = Future()
         self._waiting.append(_Task(future, function, args, kwargs))
         self._wake.send_bytes(b"\0")
+        if self._closing:
+            self._abandon(CancelledError())
         return future
 
     def start(self) -> list[Future[None]]:
@@ -131,6 +134,23 @@ class WorkerPool:
         self.close()
 
     def _run(self) -> None:
+        why: BaseException = CancelledError()
+        try:
+            self._serve_tasks()
+        except Exception as error:
+            # A daemon hears of it first, and ends; elsewhere whoever waits for a task would wait for ever.
+            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+            why = WorkerLost(
+                Reason.WORKER_CRASHED,
+                f"No worker process can be started or heard ({type(error).__name__}): end what else runs on"
+                " this machine, and try again.",
+            )
+        finally:
+            self._closing = True
+            self._end_workers()
+            self._abandon(why)
+
+    def _serve_tasks(self) -> None:
         while not self._closing:
             self._dispatch()
             for ready in wait([self._wake_end, *(worker.pipe for worker in self._workers)], self._patience()):
@@ -141,15 +161,24 @@ class WorkerPool:
             for worker in list(self._workers):
                 if worker.tasks and time.monotonic() >= worker.deadline:
                     self._lose(worker, Reason.WORKER_TIMEOUT, f"took longer than {self._timeout_s:g} s")
+
+    def _end_workers(self) -> None:
         for worker in self._workers:
             worker.process.kill()
         end = time.monotonic() + _END_S
         for worker in self._workers:
             worker.end(lambda: time.monotonic() < end)
             self._waiting.extend(worker.tasks)
-        for task in self._waiting:
-            if not task.future.cancel():
-                task.future.set_exception(CancelledError())
+
+    def _abandon(self, why: BaseException) -> None:
+        """Nobody does what waits. The thread that calls and the one that ends may both find some of it."""
+        with contextlib.suppress(IndexError):
+            while True:
+                future = self._waiting.popleft().future
+                if isinstance(why, CancelledError) and future.cancel():
+                    continue
+                with contextlib.suppress(InvalidStateError):
+                    future.set_exception(why)
 
     def _dispatch(self) -> None:
         """Hands waiting tasks to idle workers, to new ones as far as there may be more, and to busy ones."""

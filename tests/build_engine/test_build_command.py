@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 import yaml
 from click.testing import Result
 from command import scanlight
+from file_systems import mount, unmount
 from test_build_parity import silent
 from typer.testing import CliRunner
 
@@ -249,6 +251,40 @@ def test_a_network_that_rounding_changes_gets_no_bundle_and_its_layers_are_named
     assert "the probability is " in said
     assert "; most comes from Conv constant_" in said or "; most comes from Clip clipped (" in said
     assert said.endswith("does not mend it, so read with the CPU engine.\n")
+
+
+@pytest.mark.slow
+def test_a_network_that_stays_mostly_in_fp32_is_no_fp16_engine(run: Run) -> None:
+    said = no_bundle(run(networks.network(gain=1e-7, scale=50)))
+    assert "67 % of the multiply-adds would stay in FP32, more than 20 % (" in said
+    assert "a constant of it is beyond the range of FP16" in said
+
+
+def test_a_worker_that_the_kernel_ended_is_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(*_: object) -> None:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr("tools.build_engine.command.phantoms", ended)
+    done = run(networks.network())
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("This machine ran out of memory: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_is_said_with_the_bundle(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "given").mkdir()
+    mount("-t", "tmpfs", "-o", "size=200k", "none", tmp_path / "given")
+    try:
+        path = tmp_path / "small.onnx"
+        onnx.save(MODERATE, path)
+        done = in_this_process(path, "--out", tmp_path / "given" / "bundle")
+        path.unlink()
+        assert done.exit_code == 2
+        assert f"{tmp_path}/given/bundle cannot be written (No space left on device)" in done.stderr
+        assert list((tmp_path / "given").iterdir()) == []
+    finally:
+        unmount(tmp_path / "given")
 
 
 @pytest.mark.slow

@@ -111,6 +111,18 @@ def test_where_two_names_cannot_be_exchanged_one_goes_after_the_other(
     assert {one.name for one in tmp_path.iterdir()} == {"bundle", "small.onnx"}
 
 
+def test_a_bundle_is_made_in_no_other_bundle(tmp_path: Path) -> None:
+    write(tmp_path / "bundle", "old.onnx")
+    with pytest.raises(WrongInput, match="lies in a bundle"):
+        check_free(tmp_path / "bundle" / "inside", replace=False)
+
+
+def test_a_name_may_be_as_long_as_names_can_be(tmp_path: Path) -> None:
+    write(tmp_path / ("b" * 255), "model.onnx")
+    with pytest.raises(OSError, match="too long"):
+        check_free(tmp_path / ("b" * 256), replace=False)
+
+
 def test_what_is_no_bundle_stays(tmp_path: Path) -> None:
     write(tmp_path / "bundle", "model.onnx")
     (tmp_path / "photos").mkdir()

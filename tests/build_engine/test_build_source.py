@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,6 +193,51 @@ def test_operators(tmp_path: Path, change: Callable[[onnx.ModelProto], None], wo
     model = networks.network()
     change(model)
     assert words in complaint(saved(model, tmp_path))
+
+
+def with_fp16_inside(model: onnx.ModelProto) -> None:
+    """As a network has it that was halved before: the twin would round nothing of it."""
+    half = helper.make_node("Cast", ["maps"], ["half"], to=TensorProto.FLOAT16)
+    model.graph.node.extend([half, helper.make_node("Relu", ["half"], ["kept"])])
+
+
+def with_a_name_of_ours(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Relu", ["maps"], ["maps__fp16"]))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (with_fp16_inside, "tensor half is FLOAT16: export the model in FP32"),
+        (with_a_name_of_ours, "tensor maps__fp16 is named as build-engine names its own"),
+    ],
+)
+def test_what_would_not_be_judged(
+    tmp_path: Path, change: Callable[[onnx.ModelProto], None], words: str
+) -> None:
+    model = networks.network()
+    change(model)
+    assert words in complaint(saved(model, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("there", "broken"),
+    [(b"first_relu", b"first_rel\xff"), (b"maps", b"map\xff"), (b"clipped", b"clippe\xc3")],
+)
+def test_names_that_are_no_text(tmp_path: Path, there: bytes, broken: bytes) -> None:
+    path = saved(networks.network(), tmp_path)
+    path.write_bytes(path.read_bytes().replace(there, broken))
+    assert "is not valid ONNX" in complaint(path)
+
+
+def test_a_model_for_other_imaging(tmp_path: Path) -> None:
+    spec = networks.SPEC.model_copy(update={"imaging_version": 99})
+    assert "imaging" in complaint(saved(networks.network(spec=spec), tmp_path))
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "pipe is no file" in complaint(tmp_path / "pipe")
 
 
 def test_a_function_is_made_plain(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_inspect_says_what_it_was_built_by_and_for(bundle: Path) -> None:
         "demonstration",
         "tensorrt 10.9",
         "8.6",
-        "a GPU of another machine",
+        "a GPU of another machine, driver 580.65.06",
         "hardware_compatible False",
         "0.0040 over 50 volumes",
         "0.9990",

@@ -77,7 +77,7 @@ def test_a_column_id_finds_no_series(root: Path, tmp_path: Path) -> None:
     found = read_cases(root, read_sheet(tmp_path / "ids.csv"))
     assert [(one.name, one.files[0].parent) for one in found] == [("3", root / "3"), ("4", root / "4")]
     (tmp_path / "ids.csv").write_text("id,path,label\nfirst,3,1\nsecond,3,0\n")
-    with pytest.raises(WrongInput, match=r"line 3, column path: '3' stands in line 2 already"):
+    with pytest.raises(WrongInput, match=r"line 3, column path: it stands in line 2 already"):
         read_cases(root, read_sheet(tmp_path / "ids.csv"))
 
 

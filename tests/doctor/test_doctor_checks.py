@@ -129,6 +129,10 @@ def test_a_bundle_that_comes_without_an_answer_is_not_passed(pool: SlicePool, tm
 
 def test_hashes_are_told_and_an_untrained_plan_fails(densitometry: ModelFile, tmp_path: Path) -> None:
     assert verdicts(hashes(densitometry)) == {"Hash of the model": Verdict.PASSED}
+    changed = replace(densitometry, digest="0" * 64)
+    assert verdicts(hashes(changed)) == {"Hash of the model": Verdict.FAILED}, (
+        "under the name of one that ships"
+    )
     otherwise(tmp_path, "constant_11", 0.0005)
     assert verdicts(hashes(load_model(tmp_path / "model.onnx"))) == {"Hash of the model": Verdict.NOT_DONE}
     assert set(verdicts(hashes(load_model(make_bundle(tmp_path / "good")))).values()) == {Verdict.PASSED}
@@ -343,6 +347,10 @@ def test_a_folder_of_which_nothing_is_scored_fails_and_says_why(
     (check,) = cases(LabelledCases(tmp_path / "cases", labels, 1.0, 1.0), engine, rules, nothing)
     assert (check.name, check.verdict) == (READ, Verdict.FAILED)
     assert check.measured.startswith("None of the 2 labelled series")
+    assert "that of line 2: no such series in the folder" in check.measured
+    labels.write_text("path,label\nMEIER HANS,1\nb,0\n")
+    (check,) = cases(LabelledCases(tmp_path / "cases", labels, 1.0, 1.0), engine, rules, nothing)
+    assert "MEIER" not in check.measured, "a report is kept, and names of folders are often those of patients"
 
 
 def test_without_own_cases_it_says_what_is_missing(densitometry: ModelFile) -> None:

@@ -45,12 +45,23 @@ def test_a_gpu_that_is_asked_for_and_not_there_fails(site: Site, tmp_path: Path)
     assert not report.passed
 
 
-def test_a_wrong_table_of_labels_is_told_before_anything_takes_minutes(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("path,label\na,perhaps\n", "line 2, column label: it is neither 1 nor 0"),
+        ("path,label\na,1\na,0\n", "line 3, column path: it stands in line 2 already"),
+        ("path,label\n,1\na,0\n", "line 2, column path: it is empty"),
+        ("id,label\na,1\nb,0\n", "there is no column 'path'"),
+    ],
+)
+def test_a_wrong_table_of_labels_is_told_before_anything_takes_minutes(
+    site: Site, tmp_path: Path, table: str, said: str
+) -> None:
     labels = tmp_path / "labels.csv"
-    labels.write_text("path,label\na,perhaps\n")
+    labels.write_text(table)
     told: list[str] = []
     plan = Plan(cases=LabelledCases(tmp_path, labels, 0.9, 0.9))
-    with pytest.raises(WrongInput, match="line 2, column label: 'perhaps' is neither 1 nor 0"):
+    with pytest.raises(WrongInput, match=said):
         examine(site(), plan, told.append)
     assert told == []
 

@@ -154,8 +154,11 @@ def test_nobody_signs(site: Site, tmp_path: Path, name: str) -> None:
 def test_before_the_first_start_there_is_nothing_to_accept(site: Site, tmp_path: Path) -> None:
     config = site()
     config.state_folder.rmdir()
+    folder = written(tmp_path / "report")
     with pytest.raises(WrongInput, match="start the service once"):
-        sign(written(tmp_path / "report"), NAMES, config)
+        sign(folder, NAMES, config)
+    assert not (folder / SIGNED).exists()
+    assert "NOT ACCEPTED" in (folder / HTML).read_text(), "nothing says that it is signed"
 
 
 def test_root_signs_and_the_service_can_read_it(site: Site, tmp_path: Path) -> None:

@@ -199,3 +199,12 @@ def test_weights_outside_of_the_hash(make_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BundleError, match=r"split\.onnx keeps weights in weights\.bin, outside of its hash"):
         load_model(tmp_path / "split.onnx")
+
+
+def test_properties_that_are_no_text(make_model, tmp_path):
+    path = tmp_path / "odd.onnx"
+    content = make_model().read_bytes()
+    assert content.count(b'"population"') == 1
+    path.write_bytes(content.replace(b'"population"', b'"popula\xffion"'))
+    with pytest.raises(BundleError):
+        load_model(path)

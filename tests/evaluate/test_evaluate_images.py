@@ -96,9 +96,9 @@ def test_labels_by_series_uid_and_series_without_a_label(
     [
         (
             "path,label\ncovid,1\ncovid/../covid,0\n",
-            "line 3, column path: 'covid/../covid' is the series of line 2",
+            "line 3, column path: it is the series of line 2",
         ),
-        ("path,label\n.,1\nclear,0\n", "line 2, column path: '.' holds 2 scored series"),
+        ("path,label\n.,1\nclear,0\n", "line 2, column path: it holds 2 scored series"),
         ("path,label\nhalf,1\nlost,0\n", "None of the 2 labelled series"),
         ("path,label\ncovid,1\nhalf,0\n", "none of the 1 scored cases is labelled negative"),
         ("file,label\ncovid,1\n", "there is no column 'path' (or series_uid, to find the series of a label)"),

@@ -20,6 +20,8 @@ import onnxruntime
 __version__ = "1.7.1.116"
 
 MAGIC = b"vtrt"
+HOST_CODE = b"host code"
+"""At the head of a plan for other versions of TensorRT too, as such a one brings code along."""
 CACHE_MAGIC = b"kernels of the double"
 SCRATCH_BYTES = 1 << 20
 MISUSE: list[str] = []
@@ -84,6 +86,10 @@ class Runtime:
         plan = bytes(serialized_engine)
         if not plan.startswith(MAGIC):
             return self._refuse("the plan does not start with its magic number")
+        if plan.startswith(MAGIC + HOST_CODE):
+            if not self.engine_host_code_allowed:
+                return self._refuse("the plan brings code for the host, which is not allowed")
+            plan = plan.replace(HOST_CODE, b"", 1)
         try:
             session = onnxruntime.InferenceSession(
                 plan[len(MAGIC) :], _options(), providers=["CPUExecutionProvider"]

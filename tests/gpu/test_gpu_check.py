@@ -10,24 +10,33 @@ import sys
 import time
 from pathlib import Path
 
+import onnx
 import pytest
 import shim
 from bundles import write_bundle
 
-from engines.bundle import embedded_model
+from engines.bundle import default_model, embedded_model
+from tools.build_engine.plan import Plan, Target, build
+from tools.build_engine.precision import mixed
+from tools.build_engine.settle import always_fp32
+from tools.build_engine.source import read_source
 from tools.gpu import lots
 from tools.gpu.check import (
     INCOMPLETE,
+    INTERRUPTED,
     LEAST_S,
     _contract,
     _part,
     _Place,
     beyond_limits,
+    check,
     cut_short,
     without_folders,
 )
 from tools.gpu.machine import Machine
+from tools.gpu.measure import built
 from tools.gpu.report import Part, incomplete, write
+from tools.gpu.settled import settled
 from tools.gpu.wheels import LOCKS, Locked, named, read_lock, select
 
 ROOT = shim.ROOT
@@ -234,6 +243,7 @@ def test_a_report_has_the_measurements_and_the_name_of_the_gpu(tmp_path: Path) -
         ("against_cpu", "flags_changed", 1, "1 flags differ"),
         ("against_cpu", "lowest_correlation", 0.98, "correlate by 0.980"),
         ("speed", "memory_last_mib", 917.0, "memory grew by 17 MiB over 2000 volumes"),
+        ("speed", "memory_last_mib", float("nan"), "memory grew by nan MiB"),
     ],
 )
 def test_a_measurement_beyond_its_limit_fails(group: str, key: str, value: float, said: str) -> None:
@@ -256,6 +266,39 @@ def test_what_was_cut_short_has_failed(volumes: int, phantoms: int, said: str) -
     assert said in cut_short(measured)
     part = _part("TensorRT, edge", place(Path()), lambda: ("fast", measured), "")
     assert (part.verdict, part.measured) == ("failed", measured)
+
+
+def test_an_interrupt_leaves_a_report_of_what_was_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tools.gpu.check._make_environment", interrupted)
+    parts = list(check(place(tmp_path, WITH_GPU), tmp_path))
+    assert [one.verdict for one in parts] == ["passed", *["not done"] * (len(parts) - 1)]
+    assert {one.told for one in parts[1:]} == {INTERRUPTED}
+
+
+def test_a_plan_is_built_with_what_the_gate_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: make rtx")
+    monkeypatch.setattr("tools.gpu.measure._target", lambda: Target("rtx", ("8.6",)))
+    given: list[onnx.ModelProto] = []
+
+    def noted(model: onnx.ModelProto, *rest: object) -> Plan:
+        given.append(model)
+        return build(model, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tools.gpu.measure.build", noted)
+    model, seconds, is_settled = built(default_model())
+    assert is_settled
+    assert seconds > 0
+    assert model.bundle is not None
+    assert model.bundle.plan.startswith(b"vtrt")
+    graph, kept = read_source(default_model()).graph, settled(model.digest)
+    assert kept is not None
+    assert given[0] == mixed(graph, kept)
+    assert given[0] != mixed(graph, frozenset(always_fp32(graph, all_half=False)))
 
 
 def test_tests_that_hang_have_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

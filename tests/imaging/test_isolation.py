@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
@@ -19,6 +21,7 @@ from file_systems import shared
 from poison import read_around_the_cache
 from synthetic import chest, ct, save, write_volume
 
+from appliance.imaging import isolation
 from appliance.imaging.isolation import SlicePool, WorkerLost
 from appliance.imaging.slices import NotDicom, Unreadable
 from appliance.reasons import Reason
@@ -252,6 +255,44 @@ def test_closing_does_not_wait_for_a_worker_inside_a_share_that_hangs(tmp_path: 
 
 def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_an_exception_in_a_worker_that_starts_is_told(tmp_path: Path) -> None:
+    """Of the daemon's end alone there is nothing to say."""
+    script = tmp_path / "parent.py"
+    script.write_text(CANNOT_START)
+    done = subprocess.run([sys.executable, script], stderr=subprocess.PIPE, timeout=60, check=False)
+    assert b"ValueError" in done.stderr
+
+
+CANNOT_START = """
+import multiprocessing
+from appliance.imaging.isolation import _PRELOADED
+
+class Odd:
+    def __reduce__(self):
+        return int, ("no number",)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    process = context.Process(target=print, args=(Odd(),))
+    process.start()
+    process.join()
+"""
+
+
+def test_a_pool_that_can_start_no_worker_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(memory_mb: int) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(isolation, "_Worker", refuse)
+    monkeypatch.setattr(threading, "excepthook", lambda told: None)
+    pool = SlicePool(1)
+    assert lost_to(pool.call(os.getpid)) is Reason.WORKER_CRASHED
+    with pytest.raises((CancelledError, WorkerLost)):
+        pool.call(os.getpid).result(timeout=30)
+    pool.close()
 
 
 def alive(pid: int) -> bool:

@@ -57,6 +57,14 @@ def test_a_slow_engine_misses_the_bar_of_its_grid_if_it_has_one(
     assert said in " ".join(done.stdout.split())
 
 
+def test_threads_that_cannot_be_had_are_no_missed_bar() -> None:
+    model = embedded_model("densitometry")
+    done = scanlight("bench", "engine", "--model", model, "--threads", "1", "--threads", "2000000000")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().endswith("as told above: try it with scanlight read --model.")
+
+
 def test_no_model_is_one_sentence() -> None:
     done = scanlight("bench", "engine", "--model", "/nowhere/model.onnx")
     assert done.returncode == 2

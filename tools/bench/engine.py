@@ -110,10 +110,18 @@ def _result(name: str, taken: Mapping[str, list[float]], cost: tuple[float, floa
 
 
 _RUN = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 import numpy as np
 from engines.bundle import load_model
+from engines.protocol import EngineError
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+def say(kind, error, trace):
+    if issubclass(kind, EngineError):
+        print(error, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+sys.excepthook = say
 model, threads = load_model(Path(sys.argv[1])), int(sys.argv[2])
 if threads:
     from engines.onnxruntime import OnnxRuntimeEngine
@@ -162,8 +170,11 @@ class _Runner:
     def take(self) -> float:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise _Failed from None
         answer = self._process.stdout.readline()
         if not answer:
             raise _Failed

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -70,7 +73,7 @@ def build_engine(
     Exits with 1 and no bundle when it does not, and with 2 when something is wrong with what was given.
     """
     if timing_cache is None and flavour == "enterprise":
-        timing_cache = Path(f"{out.resolve()}.timings")
+        timing_cache = Path(f"{out.absolute()}.timings")
     target = Target(
         flavour,
         tuple(dict.fromkeys(compute_capability or ())),
@@ -92,7 +95,8 @@ def build_engine(
     except NvidiaError as error:
         typer.echo(f"{error}.", err=True)
         raise typer.Exit(2) from None
-    except MemoryError:
+    except (MemoryError, BrokenProcessPool):
+        # A worker that ends by itself is mostly one that the kernel ended for want of memory.
         typer.echo("This machine ran out of memory: end what else runs on it, and build again.", err=True)
         raise typer.Exit(1) from None
     except (PlanError, _NotAlike) as error:
@@ -123,11 +127,28 @@ def _judged(source: Source, all_half: bool, series: Path | None, shown: _Shown) 
     try:
         volumes = gather(OnnxRuntimeEngine(source.file), chests, trained, shown.count)
     except EngineError as error:
-        raise WrongInput(f"{source.file.path} does not work in FP32 either: {error}.") from None
-    settled = settle(source.graph, spec, volumes, all_half, shown.count)
+        raise WrongInput(f"{source.file.path} does not work in FP32: {error}.") from None
+    try:
+        settled = settle(source.graph, spec, volumes, all_half, shown.count)
+    except EngineError as error:
+        raise _NotAlike(
+            f"No bundle was written: {error}; export the model with standard operators, or read with the CPU"
+            " engine."
+        ) from None
+    if settled.share > MOST_IN_FP32:
+        raise _NotAlike(f"No bundle was written: {_too_much_in_fp32(settled)}.")
     if settled.outcome.problem:
         raise _NotAlike(f"No bundle was written: {_why_not(settled, all_half)}.")
     return settled
+
+
+def _too_much_in_fp32(settled: Settled) -> str:
+    reasons = list(dict.fromkeys(settled.fp32.values()))
+    return (
+        f"{100 * settled.share:.0f} % of the multiply-adds would stay in FP32, more than"
+        f" {100 * MOST_IN_FP32:.0f} % ({'; '.join(reasons[:3])}); export the model with operators and"
+        " constants that FP16 has, or read with the CPU engine"
+    )
 
 
 def _why_not(settled: Settled, all_half: bool) -> str:
@@ -166,7 +187,7 @@ def _write(out: Path, replace: bool, report: Report, fp16: onnx.ModelProto) -> N
         options=plan.options,
         parity=report.outcome.info(),
     )
-    with bundle_folder(out, replace) as folder:
+    with _named(out), bundle_folder(out, replace) as folder:
         (folder / MODEL).write_bytes(source.file.content)
         (folder / FP16).write_bytes(fp16.SerializeToString(deterministic=True))
         (folder / PLAN).write_bytes(plan.content)
@@ -174,6 +195,19 @@ def _write(out: Path, replace: bool, report: Report, fp16: onnx.ModelProto) -> N
         (folder / REPORT).write_text(as_json(report))
         (folder / PAGE).write_text(as_page(report))
         write_manifest(folder, MODEL, source.spec, info)
+
+
+@contextmanager
+def _named(out: Path) -> Iterator[None]:
+    """A disk that is full does not say whose file it was."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise WrongInput(
+            f"{out} cannot be written ({error.strerror}): make room, or choose another place."
+        ) from None
 
 
 class _Shown:

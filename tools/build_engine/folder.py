@@ -19,7 +19,11 @@ def check_free(folder: Path, replace: bool) -> None:
         raise WrongInput(f"{folder.parent} is no folder: make it, or choose another place for the bundle.")
     if not os.access(folder.parent, os.W_OK | os.X_OK):
         raise WrongInput(f"Nothing may be written to {folder.parent}: choose another place for the bundle.")
-    if not os.path.lexists(folder):
+    if any((parent / MANIFEST).is_file() for parent in folder.resolve().parents):
+        raise WrongInput(f"{folder} lies in a bundle, which would be another one then: choose another place.")
+    try:
+        folder.lstat()
+    except FileNotFoundError:
         return
     if folder.is_symlink() or not all((folder / name).is_file() for name in (MANIFEST, MANIFEST_HASH)):
         raise WrongInput(f"{folder} exists and is no bundle: choose another place, or remove it.")

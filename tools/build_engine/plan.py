@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Protocol, TypeVar
@@ -271,18 +272,24 @@ class _OnTheGpu:
 def _free_memory(cuda: ModuleType) -> int:
     """In bytes, on the first GPU. Raises NvidiaError when that does not say."""
     try:
-        context = cuda.Device(0).retain_primary_context()
+        context = _primary_context(cuda)
         context.push()
         try:
             free, _ = cuda.mem_get_info()
             return int(free)
         finally:
             context.pop()
-            context.detach()
     except cuda.Error as error:
         raise NvidiaError(
             f"The GPU cannot be used ({first_line(error)}): stop what else uses it, and look with nvidia-smi"
         ) from None
+
+
+@cache
+def _primary_context(cuda: ModuleType) -> Any:  # noqa: ANN401
+    """Of the first GPU, until this process ends: PyCUDA leaves one that is given back current, and TensorRT,
+    which builds in the primary context of this thread, would find one that is gone."""
+    return cuda.Device(0).retain_primary_context()
 
 
 def _not_parsed(parser: Any, log: TensorRTLog) -> PlanError:  # noqa: ANN401

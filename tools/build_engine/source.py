@@ -13,14 +13,18 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, external_data_helper, helper, inliner, shape_inference
 from pydantic import ValidationError
 
+from appliance.reading import WrongModel, rules_for
 from engines.bundle import ModelFile
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.protocol import EngineError
 from engines.spec import METADATA_KEY, ModelSpec, SpecError, from_metadata, sentence, to_metadata
 from engines.weights import files_beside
+from tools.build_engine.graph import element_types
 from tools.problem import WrongInput
 
 _OWN_DOMAINS: Final = ("", "ai.onnx")
+_OTHER_FLOATS: Final = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+_OWN_SUFFIXES: Final = ("__fp16", "__fp32", "__raw", "__rounded", "__ReduceMax", "__ReduceMin", "__ReduceSum")
 _UNFIT_CONSTANTS: Final = {"sparse_value", "value_string", "value_strings"}
 
 
@@ -42,8 +46,18 @@ def read_source(path: Path, spec: Path | None = None) -> Source:
 
     Raises WrongInput with one sentence for the first thing that is wrong, and OSError.
     """
+    try:
+        return _read(path, spec)
+    except (WrongInput, OSError, MemoryError):
+        raise
+    except Exception as error:  # what broken bytes make of onnx has no common base
+        raise WrongInput(f"{path} is not valid ONNX: {_said(error)}; export the model again.") from None
+
+
+def _read(path: Path, spec: Path | None) -> Source:
     content = path.read_bytes() if path.is_file() else b""
     model = _parsed(path, content)
+    _check_names(path, model)
     joined = _join_weights(path, model)
     inlined = _inlined(path, model)
     _check_graph(path, inlined)
@@ -54,19 +68,26 @@ def read_source(path: Path, spec: Path | None = None) -> Source:
     try:
         told = from_metadata({one.key: one.value for one in model.metadata_props})
         file = ModelFile(path, told, hashlib.sha256(content).hexdigest(), content)
+        rules_for(told)
         OnnxRuntimeEngine(file).close()
     except SpecError as error:
         raise WrongInput(f"{path}: {error}, or name a YAML file with it: --spec FILE.") from None
+    except WrongModel as error:
+        raise WrongInput(f"{path}: {error}") from None
     except EngineError as error:
         too_new = "opset" in str(error).lower()
         advice = ": export the model again, for an older opset" if too_new else ""
         raise WrongInput(f"{error}{advice}.") from None
-    return Source(file, _plain(path, inlined, file.spec))
+    plain = _plain(path, inlined, file.spec)
+    _check_types(path, plain)
+    return Source(file, plain)
 
 
 def _parsed(path: Path, content: bytes) -> onnx.ModelProto:
     if path.is_dir():
         raise WrongInput(f"{path} is a folder: name the ONNX file that the engine is to be built from.")
+    if path.exists() and not path.is_file():
+        raise WrongInput(f"{path} is no file: name the ONNX file that the engine is to be built from.")
     if not path.exists():
         raise WrongInput(f"{path} does not exist: name the ONNX file that the engine is to be built from.")
     try:
@@ -76,6 +97,20 @@ def _parsed(path: Path, content: bytes) -> onnx.ModelProto:
     if not model.graph.node or not model.graph.output:
         raise WrongInput(f"{path} holds no network: its graph is empty, so export the model again.")
     return model
+
+
+def _check_names(path: Path, model: onnx.ModelProto) -> None:
+    """Each is text, and none is what the twin or the mixed-precision model calls a tensor of its own."""
+    graph = model.graph
+    names = [one.name for one in (*graph.input, *graph.initializer, *graph.node)]
+    for node in graph.node:
+        names += [*node.input, *node.output]
+    for name in names:
+        if name.endswith(_OWN_SUFFIXES):
+            raise WrongInput(
+                f"{path}: tensor {name} is named as build-engine names its own: build from the model in FP32"
+                " that it was made of, or export it with other names."
+            )
 
 
 def _join_weights(path: Path, model: onnx.ModelProto) -> bool:
@@ -134,6 +169,17 @@ def _check_graph(path: Path, model: onnx.ModelProto) -> None:
         raise WrongInput(f"{path} is not valid ONNX: {_said(error)}; export the model again.") from None
 
 
+def _check_types(path: Path, plain: onnx.ModelProto) -> None:
+    """What comes in FP16 would be neither rounded nor judged."""
+    kinds = element_types(plain) | {one.name: one.data_type for one in plain.graph.initializer}
+    for name, kind in kinds.items():
+        if kind in _OTHER_FLOATS:
+            raise WrongInput(
+                f"{path}: tensor {name} is {TensorProto.DataType.Name(kind)}: export the model in FP32, of"
+                " which build-engine makes the FP16 itself."
+            )
+
+
 def _give_spec(path: Path, model: onnx.ModelProto, spec: Path) -> None:
     if any(one.key == METADATA_KEY for one in model.metadata_props):
         raise WrongInput(f"{path} carries a specification already: leave out --spec {spec}.")
@@ -141,7 +187,7 @@ def _give_spec(path: Path, model: onnx.ModelProto, spec: Path) -> None:
         told = ModelSpec.model_validate(yaml.safe_load(spec.read_bytes()), strict=False)
     except ValidationError as error:
         raise WrongInput(f"{spec} is no valid specification: {sentence(error)}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise WrongInput(f"{spec} is no YAML file: {_said(error)}.") from None
     properties = {one.key: one.value for one in model.metadata_props}
     helper.set_model_props(model, properties | to_metadata(told))

@@ -18,7 +18,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.protocol import BadOutput, Float32
+from engines.protocol import BadOutput, EngineError, Float32
 from engines.spec import ModelSpec
 from engines.tensors import heatmap, input_tensor, probability
 from tools.build_engine.graph import (
@@ -52,7 +52,10 @@ class TwinReading:
 
 
 class Twin:
-    """Runs a model whose nodes are in FP16 but for those of `fp32`; all in `fp32`, it is the model itself."""
+    """Runs a model whose nodes are in FP16 but for those of `fp32`; all in `fp32`, it is the model itself.
+
+    Raises EngineError where ONNX Runtime does not take it.
+    """
 
     def __init__(self, model: onnx.ModelProto, spec: ModelSpec, fp32: frozenset[str]) -> None:
         self._spec = spec
@@ -67,13 +70,19 @@ class Twin:
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
         options.log_severity_level = 4
         content = _measuring(rounding(model, fp32), self.measured).SerializeToString()
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
+            raise _unfit(error) from None
         self._outputs = [name for name in (spec.output, spec.heatmap) if name]
         self._asked = [*self._outputs, *(f"{name}__{of}" for name in self.measured for of in _MEASURES)]
 
     def read(self, volume: Float32) -> TwinReading:
-        """Read a float32 HU volume [D, H, W]."""
-        found = self._session.run(self._asked, {self._spec.input: input_tensor(volume, self._spec)})
+        """Read a float32 HU volume [D, H, W]. Raises EngineError."""
+        try:
+            found = self._session.run(self._asked, {self._spec.input: input_tensor(volume, self._spec)})
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
+            raise _unfit(error) from None
         measures = np.array([float(one) for one in found[len(self._outputs) :]]).reshape(-1, len(_MEASURES))
         largest = {
             name: math.nan if math.isnan(total) else max(abs(high), abs(low))
@@ -84,6 +93,11 @@ class Twin:
             return TwinReading(probability(found[0], self._spec), cells, largest)
         except BadOutput as error:
             return TwinReading(math.nan, None, largest, str(error))
+
+
+def _unfit(error: Exception) -> EngineError:
+    said = str(error).strip().partition("\n")[0]
+    return EngineError(f"ONNX Runtime does not run its rounding twin ({said})")
 
 
 def rounding(model: onnx.ModelProto, fp32: frozenset[str]) -> onnx.ModelProto:

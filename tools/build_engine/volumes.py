@@ -7,6 +7,7 @@ probability passes the operating point. Everything is drawn from fixed seeds.
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -147,11 +148,14 @@ def _phantom(grid: Grid, seed: int) -> list[Float32]:
 def _on_grid(folder: Path, grid: Grid) -> Iterator[Float32]:
     plan = SlicePlan.for_grid(grid)
     slices = []
-    for path in sorted(one for one in folder.rglob("*") if one.is_file()):
-        try:
-            slices.append(read_slice(path, plan))
-        except (NotDicom, Unreadable):
-            continue
+    with warnings.catch_warnings():
+        # pydicom's quote what a header says.
+        warnings.simplefilter("ignore")
+        for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+            try:
+                slices.append(read_slice(path, plan))
+            except (NotDicom, Unreadable):
+                continue
     for mine in group(slices).values():
         if (volume := assess(mine, grid, Policy(Accepted())).volume) is not None:
             yield volume.hu

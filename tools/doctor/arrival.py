@@ -63,7 +63,8 @@ def arrival(config: Config, folder: Path, times: int, progress: Callable[[str], 
     return judged(
         NAME,
         max(seconds) <= limit_s,
-        f"median {np.median(seconds):.2f} s, slowest {max(seconds):.2f} s of {times}",
+        f"median {np.median(seconds):.2f} s, 90 % within {np.percentile(seconds, 90):.2f} s, slowest"
+        f" {max(seconds):.2f} s of {times}",
         words,
         _REMEDY,
     )

@@ -10,8 +10,8 @@ from typing import Final
 from appliance.reading import Rules
 from engines.protocol import Engine
 from tools.doctor.check import Check, failed, judged, not_done
-from tools.evaluate.cases import read_labels
-from tools.evaluate.images import Joined, join, score_tree
+from tools.evaluate.cases import read_ids, read_labels
+from tools.evaluate.images import Joined, join, naming_column, score_tree
 from tools.evaluate.intervals import Proportion
 from tools.evaluate.operating_point import at_threshold
 from tools.problem import WrongInput
@@ -38,7 +38,10 @@ class LabelledCases:
 
 def check_labels(asked: LabelledCases) -> None:
     """Before anything takes minutes. Raises WrongInput where the table is wrong."""
-    labels = read_labels(read_sheet(asked.labels), None)
+    sheet = read_sheet(asked.labels)
+    labels = read_labels(sheet, None)
+    naming_column(sheet)
+    read_ids(sheet, sheet.rows)
     for wanted, rate in ((True, "sensitivity"), (False, "specificity")):
         if wanted not in labels:
             raise WrongInput(

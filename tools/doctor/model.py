@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import Final
 
 from appliance.imaging.isolation import SlicePool
-from appliance.known_answers import PROBABILITY_TOLERANCE, AnswersWrong, KnownAnswers, by_workers
+from appliance.known_answers import (
+    PROBABILITY_TOLERANCE,
+    AnswersWrong,
+    KnownAnswers,
+    by_workers,
+    expected_of,
+)
 from appliance.reading import rules_for
 from appliance.state_disk import StateDisk
-from engines.bundle import ModelFile, embedded_models, load_model
+from engines.bundle import ModelFile, embedded_models
 from engines.protocol import Engine, EngineError
 from tools.doctor.check import Check, failed, judged, not_done
 
@@ -35,8 +41,14 @@ def hashes(model: ModelFile) -> Iterator[Check]:
             "the gate of scanlight build-engine, passed by trained weights",
             "build the bundle of a trained model with scanlight build-engine",
         )
-    elif model.digest in {load_model(one).digest for one in embedded_models()}:
-        yield judged("Hash of the model", True, digest, "that of a model that ships", "")
+    elif expected_of(model.digest) is not None or model.path in embedded_models():
+        yield judged(
+            "Hash of the model",
+            expected_of(model.digest) is not None,
+            digest,
+            "that of a model that ships",
+            "do not use it: the file was changed, so install Scanlight again",
+        )
     else:
         yield not_done(
             "Hash of the model",

@@ -35,6 +35,8 @@ def sign(folder: Path, names: Sequence[str], config: Config) -> Acceptance:
     for name in names:
         if not name.strip() or not name.isprintable():
             raise WrongInput("--name needs who signs, such as 'A. Physicist'.")
+    state = StateFolder(config.state_folder)
+    _check(state)
     report, content = read_report(folder)
     if hashlib.sha256(content).hexdigest().encode() not in (folder / HTML).read_bytes():
         raise NotPassed(
@@ -60,7 +62,7 @@ def sign(folder: Path, names: Sequence[str], config: Config) -> Acceptance:
     signed = _signed(report.subject, content, names, report.names(Verdict.NOT_DONE))
     durable.write(folder / HTML, page(report, content, signed).encode())
     durable.write(folder / SIGNED, signed.render())
-    _keep(StateFolder(config.state_folder), signed)
+    _keep(state, signed)
     return signed
 
 
@@ -83,10 +85,18 @@ def _as_installed(config: Config, tested: Subject) -> Subject:
     return replace(tested, model=model.digest, bundle=model.bundle_digest, version=version("scanlight"))
 
 
-def _keep(state: StateFolder, signed: Acceptance) -> None:
-    """In the state folder, for the daemon's user to read, whoever signs."""
+def _check(state: StateFolder) -> None:
+    """Before anything says that it is signed."""
     if not state.path.is_dir():
         raise WrongInput(f"There is no state folder {state.path}: start the service once, then sign.")
+    if not os.access(state.path, os.W_OK | os.X_OK):
+        raise WrongInput(
+            f"The state folder {state.path} may not be written: sign as root or as the service's user."
+        )
+
+
+def _keep(state: StateFolder, signed: Acceptance) -> None:
+    """In the state folder, for the daemon's user to read, whoever signs."""
     durable.write(state.acceptance, signed.render())
     if os.geteuid() == 0:
         owner = state.path.stat()

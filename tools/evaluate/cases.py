@@ -102,7 +102,7 @@ def read_labels(sheet: Sheet, positive: str | None) -> list[bool]:
 def _label(sheet: Sheet, row: Row) -> bool:
     text = row.cells[_LABEL]
     if text not in ("0", "1"):
-        raise sheet.problem(row, _LABEL, f"'{text}' is neither 1 nor 0: correct it.")
+        raise sheet.problem(row, _LABEL, "it is neither 1 nor 0: correct it.")
     return text == "1"
 
 
@@ -135,7 +135,7 @@ def read_names(sheet: Sheet, rows: tuple[Row, ...], column: str) -> tuple[str, .
             raise sheet.problem(
                 row,
                 column,
-                f"'{name}' stands in line {lines[name]} already: a case counts once, so delete one.",
+                f"it stands in line {lines[name]} already: a case counts once, so delete one.",
             )
         lines[name] = row.line
     return tuple(lines)

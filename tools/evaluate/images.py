@@ -105,7 +105,7 @@ def join(tree: Tree, root: Path, sheet: Sheet, positive: str | None) -> Joined:
         for one in found:
             if id(one) in used:
                 raise sheet.problem(
-                    row, find.column, f"'{name}' is the series of line {used[id(one)].line}: delete one."
+                    row, find.column, f"it is the series of line {used[id(one)].line} already: delete one."
                 )
         used |= {id(one): row for one in found}
         if record is not None and record.probability is not None:
@@ -113,9 +113,10 @@ def join(tree: Tree, root: Path, sheet: Sheet, positive: str | None) -> Joined:
         else:
             missing.append(_unscored(name, label, found))
     if not scored:
+        # Names of folders are often those of patients.
         raise WrongInput(
-            f"None of the {len(labels)} labelled series in {root} was scored; the first,"
-            f" {missing[0].name}: {missing[0].why}. See scanlight read {root}."
+            f"None of the {len(labels)} labelled series in {root} was scored; that of line"
+            f" {sheet.rows[0].line}: {missing[0].why}. See scanlight read {root}."
         )
     rows = tuple(row for row, _, _ in scored)
     cases = cases_of(sheet, rows, [score for _, _, score in scored], [label for _, label, _ in scored])
@@ -146,15 +147,23 @@ class _Finder:
 
 def _finder(tree: Tree, root: Path, sheet: Sheet) -> _Finder:
     found: defaultdict[str, list[SeriesRecord]] = defaultdict(list)
-    if "series_uid" in sheet.columns:
+    column = naming_column(sheet)
+    if column == "series_uid":
         for record in tree.records:
             found[record.series_uid or ""].append(record)
-        return _Finder("series_uid", found)
-    sheet.needs("path", "or series_uid, to find the series of a label")
+        return _Finder(column, found)
     for record in tree.records:
         for path in _with_folders(tree, record):
             found[str(path)].append(record)
-    return _Finder("path", found, root.resolve())
+    return _Finder(column, found, root.resolve())
+
+
+def naming_column(sheet: Sheet) -> str:
+    """What names the series of a label. Raises WrongInput where nothing does."""
+    if "series_uid" in sheet.columns:
+        return "series_uid"
+    sheet.needs("path", "or series_uid, to find the series of a label")
+    return "path"
 
 
 def _with_folders(tree: Tree, record: SeriesRecord) -> set[Path]:
@@ -172,7 +181,7 @@ def _the_one(found: Sequence[SeriesRecord], sheet: Sheet, row: Row, column: str)
         raise sheet.problem(
             row,
             column,
-            f"'{row.cells[column]}' holds {len(scored)} scored series: a case has one, so name its folder.",
+            f"it holds {len(scored)} scored series: a case has one, so name its folder.",
         )
     return scored[0] if scored else None
 

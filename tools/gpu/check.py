@@ -48,6 +48,8 @@ MORE_TIME: Final = "ARGS='--minutes 30'"
 REAL_DRIVER: Final = "SCANLIGHT_REAL_DRIVER"
 """Set for the tests that are to use the driver of the machine."""
 
+INTERRUPTED: Final = "the check was interrupted"
+
 ENVIRONMENT: Final = "a virtual environment"
 PYCUDA: Final = "PyCUDA"
 CONTRACT: Final = "tests/gpu/test_gpu_runner.py"
@@ -128,8 +130,18 @@ def check(place: _Place, wheels: Path) -> Iterator[Part]:
         "TensorRT, full": lambda: _tensorrt(place, place.files / FULL, 0.9),
     }
     missing = ""
+    interrupted = False
     for name, work in works.items():
-        part = _part(name, place, work, missing)
+        if interrupted:
+            yield Part(name, "not done", INTERRUPTED)
+            continue
+        try:
+            part = _part(name, place, work, missing)
+        except KeyboardInterrupt:
+            interrupted = True
+            sys.stderr.write(f"{INTERRUPTED}\n")
+            yield Part(name, "not done", INTERRUPTED)
+            continue
         if name in (ENVIRONMENT, PYCUDA) and part.verdict != "passed":
             missing = missing or name
         yield part
@@ -303,7 +315,7 @@ def beyond_limits(measured: Mapping[str, Any]) -> str:
     if alike is not None and not alike >= LOWEST_CORRELATION:
         problems.append(f"heatmaps correlate by {alike:.3f} alone")
     growth = speed["memory_last_mib"] - speed["memory_first_mib"]
-    if growth > GROWTH_MIB:
+    if not growth <= GROWTH_MIB:
         problems.append(f"memory grew by {growth:.0f} MiB over {speed['volumes']} volumes")
     return "; ".join(problems)
 
@@ -342,6 +354,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPORTS, help="the folder for the report")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="the time for everything")
     given = parser.parse_args()
+    # As Ctrl-C: what was found until then is in the report.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         given.out.mkdir(parents=True, exist_ok=True)
         machine, parts = _checked(given.wheels, given.minutes)
