@@ -255,7 +255,7 @@ def test_a_network_that_rounding_changes_gets_no_bundle_and_its_layers_are_named
 
 @pytest.mark.slow
 def test_a_network_that_stays_mostly_in_fp32_is_no_fp16_engine(run: Run) -> None:
-    said = no_bundle(run(networks.network(gain=1e-7, scale=50)))
+    said = no_bundle(run(networks.network(gain=1e-7, scale=50.0)))
     assert "67 % of the multiply-adds would stay in FP32, more than 20 % (" in said
     assert "a constant of it is beyond the range of FP16" in said
 

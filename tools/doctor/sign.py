@@ -35,8 +35,6 @@ def sign(folder: Path, names: Sequence[str], config: Config) -> Acceptance:
     for name in names:
         if not name.strip() or not name.isprintable():
             raise WrongInput("--name needs who signs, such as 'A. Physicist'.")
-    state = StateFolder(config.state_folder)
-    _check(state)
     report, content = read_report(folder)
     if hashlib.sha256(content).hexdigest().encode() not in (folder / HTML).read_bytes():
         raise NotPassed(
@@ -59,6 +57,8 @@ def sign(folder: Path, names: Sequence[str], config: Config) -> Acceptance:
         raise NotPassed(
             f"The report in {folder} is not of what is installed ({sentences}): run scanlight doctor again."
         )
+    state = StateFolder(config.state_folder)
+    _check(state)
     signed = _signed(report.subject, content, names, report.names(Verdict.NOT_DONE))
     durable.write(folder / HTML, page(report, content, signed).encode())
     durable.write(folder / SIGNED, signed.render())
