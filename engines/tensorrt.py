@@ -322,13 +322,13 @@ class _LoadedPlan:
         begun, sent, computed, fetched = self._events
         source = self._buffers[self._spec.input]
         outputs = {name: buffer for name, buffer in self._buffers.items() if buffer is not source}
-        np.copyto(source.host, tensor)
-        begun.record(stream)
-        cuda.memcpy_htod_async(source.device, source.host, stream)
         for buffer in outputs.values():
             # NaN: what a run does not write must never be taken for its result, least of all the last one's.
             buffer.host.fill(np.nan)
             cuda.memset_d8_async(int(buffer.device), 0xFF, buffer.host.nbytes, stream)
+        np.copyto(source.host, tensor)
+        begun.record(stream)
+        cuda.memcpy_htod_async(source.device, source.host, stream)
         sent.record(stream)
         self._log.forget()
         started = self._execution.execute_async_v3(stream.handle)
