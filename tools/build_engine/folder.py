@@ -19,16 +19,21 @@ def check_free(folder: Path, replace: bool) -> None:
         raise WrongInput(f"{folder.parent} is no folder: make it, or choose another place for the bundle.")
     if not os.access(folder.parent, os.W_OK | os.X_OK):
         raise WrongInput(f"Nothing may be written to {folder.parent}: choose another place for the bundle.")
-    if any((parent / MANIFEST).is_file() for parent in folder.resolve().parents):
+    inside = folder.parent.resolve()
+    if any(_is_bundle(parent) for parent in (inside, *inside.parents)):
         raise WrongInput(f"{folder} lies in a bundle, which would be another one then: choose another place.")
     try:
         folder.lstat()
     except FileNotFoundError:
         return
-    if folder.is_symlink() or not all((folder / name).is_file() for name in (MANIFEST, MANIFEST_HASH)):
+    if folder.is_symlink() or not _is_bundle(folder):
         raise WrongInput(f"{folder} exists and is no bundle: choose another place, or remove it.")
     if not replace:
         raise WrongInput(f"{folder} is a bundle already: choose another place, or replace it with --replace.")
+
+
+def _is_bundle(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in (MANIFEST, MANIFEST_HASH))
 
 
 @contextmanager
