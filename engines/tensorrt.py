@@ -381,12 +381,23 @@ def _check_version(model: ModelFile, bundle: Bundle, trt: ModuleType) -> None:
     info, installed = bundle.info, trt.__version__
     same = installed == info.tensorrt
     if info.options.get(VERSION_COMPATIBLE):
-        same = installed.partition(".")[0] == info.tensorrt.partition(".")[0]
+        same = _runs_plans_of(installed, info.tensorrt)
     if not same:
         raise EngineError(
             f"bundle {bundle.folder.name} was built by {DISTRIBUTIONS[info.flavour]} {info.tensorrt} and"
             f" {installed} is installed: {_rebuild(model, bundle, trt)}"
         )
+
+
+def _runs_plans_of(installed: str, built: str) -> bool:
+    """Whether a TensorRT runs the version-compatible plans of another: of its own major version, up to itself
+    (https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/advanced.html#version-compatibility)."""
+    here, there = _numbers(installed), _numbers(built)
+    return here[:1] == there[:1] and here >= there
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
 
 
 def _check_gpu(bundle: Bundle, found: Gpu, again: str) -> None:

@@ -165,6 +165,8 @@ def test_a_truncated_plan_is_refused_with_what_tensorrt_says(observe: Observe, t
     ("other", "said"),
     [
         ({"tensorrt": "1.2.0.54"}, "was built by tensorrt-rtx 1.2.0.54"),
+        ({"tensorrt": "1.99", "options": {"version_compatible": True}}, "was built by tensorrt-rtx 1.99"),
+        ({"tensorrt": "0.9", "options": {"version_compatible": True}}, "was built by tensorrt-rtx 0.9"),
         ({"compute_capabilities": ("7.0",)}, "was built for compute capability 7.0"),
         ({"device": "GeForce 256"}, "was built on a GeForce 256"),
     ],
