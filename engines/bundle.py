@@ -25,6 +25,7 @@ import onnxruntime
 from google.protobuf.message import DecodeError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from engines.protocol import first_line
 from engines.spec import ModelSpec, SpecError, from_metadata, sentence
 from engines.weights import files_beside
 
@@ -256,8 +257,9 @@ def _spec_inside(name: str, content: bytes) -> ModelSpec:
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common base
-        said = str(error).partition("\n")[0]
-        raise BundleError(f"{name} is not an ONNX model that ONNX Runtime can load: {said}") from None
+        raise BundleError(
+            f"{name} is not an ONNX model that ONNX Runtime can load: {first_line(error)}"
+        ) from None
     try:
         return from_metadata(session.get_modelmeta().custom_metadata_map)
     except SpecError as error:

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from engines.bundle import Flavour
-from engines.protocol import EngineError
+from engines.protocol import EngineError, first_line
 
 PACKAGES: Final[dict[Flavour, str]] = {"rtx": "tensorrt_rtx", "enterprise": "tensorrt"}
 DISTRIBUTIONS: Final[dict[Flavour, str]] = {"rtx": "tensorrt-rtx", "enterprise": "tensorrt"}
@@ -163,8 +163,3 @@ def _driver_version(cuda: ModuleType) -> str:
         return found.group(1)
     version = int(cuda.get_driver_version())
     return f"CUDA {version // 1000}.{version % 1000 // 10}"
-
-
-def first_line(error: BaseException) -> str:
-    """What a library says, without the trace that some add."""
-    return str(error).strip().partition("\n")[0]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import onnxruntime
 
 from engines.bundle import ModelFile
-from engines.protocol import EngineError, EngineIdentity, Float32, Score
+from engines.protocol import EngineError, EngineIdentity, Float32, Score, first_line
 from engines.spec import ModelSpec
 from engines.tensors import Tensor, check_signature, heatmap, input_tensor, probability
 
@@ -35,7 +35,9 @@ class OnnxRuntimeEngine:
                 model.content, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's exceptions have no common base
-            raise EngineError(f"ONNX Runtime cannot load model {self.spec.name}: {_said(error)}") from None
+            raise EngineError(
+                f"ONNX Runtime cannot load model {self.spec.name}: {first_line(error)}"
+            ) from None
         check_signature(
             _described(self._session.get_inputs()), _described(self._session.get_outputs()), self.spec
         )
@@ -61,7 +63,7 @@ class OnnxRuntimeEngine:
         try:
             outputs = self._session.run(self._outputs, {self.spec.input: tensor})
         except Exception as error:
-            raise EngineError(f"ONNX Runtime failed on the volume: {_said(error)}") from None
+            raise EngineError(f"ONNX Runtime failed on the volume: {first_line(error)}") from None
         computed = time.perf_counter()
         score, cells = probability(outputs[0], self.spec), None
         if self.spec.heatmap:
@@ -83,8 +85,3 @@ class OnnxRuntimeEngine:
 
 def _described(nodes: Iterable[onnxruntime.NodeArg]) -> dict[str, Tensor]:
     return {node.name: Tensor(_DTYPES.get(node.type, node.type), node.shape) for node in nodes}
-
-
-def _said(error: Exception) -> str:
-    """The first line of what ONNX Runtime says."""
-    return str(error).strip().partition("\n")[0]

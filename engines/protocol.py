@@ -29,6 +29,11 @@ class BadOutput(EngineError):
     """The model gave a probability or heatmap that is not finite, or a probability outside [0, 1]."""
 
 
+def first_line(error: BaseException) -> str:
+    """What a library says, without the trace that some add."""
+    return str(error).strip().partition("\n")[0]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
     """`probability` in [0, 1]; `heatmap` float32 [d, h, w], non-negative, over the same field of view as the

@@ -26,13 +26,12 @@ from engines.nvidia import (
     DISTRIBUTIONS,
     Gpu,
     TensorRTLog,
-    first_line,
     gpu,
     load_cuda,
     load_tensorrt,
     offered,
 )
-from engines.protocol import DeviceLost, EngineError, EngineIdentity, Float32, Score
+from engines.protocol import DeviceLost, EngineError, EngineIdentity, Float32, Score, first_line
 from engines.spec import ModelSpec
 from engines.tensors import Output, Tensor, check_signature, heatmap, input_tensor, probability
 
@@ -432,7 +431,7 @@ def other_driver(model: ModelFile, driver: str) -> str:
 
 def _since_ampere(compute_capability: str) -> bool:
     """What TensorRT's HardwareCompatibilityLevel.AMPERE_PLUS makes a plan for."""
-    return tuple(map(int, compute_capability.split("."))) >= (8, 0)
+    return _numbers(compute_capability) >= [8, 0]
 
 
 def _rebuild(model: ModelFile, bundle: Bundle, trt: ModuleType, found: Gpu | None = None) -> str:

@@ -18,12 +18,10 @@ import onnx
 import pytest
 import yaml
 from click.testing import Result
-from command import scanlight
+from command import in_this_process, scanlight
 from file_systems import mount, unmount
 from test_build_parity import silent
-from typer.testing import CliRunner
 
-from appliance.cli import build as command_line
 from appliance.known_answers import render
 from engines.bundle import default_model, load_model
 from engines.runner import open_engine
@@ -180,17 +178,13 @@ def run(people: list[Chest], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     def build_engine(model: onnx.ModelProto, *words: str | Path) -> Result:
         (tmp_path / "model").mkdir()
         onnx.save(model, tmp_path / "model" / "small.onnx")
-        done = in_this_process(tmp_path / "model" / "small.onnx", "--out", tmp_path / "bundle", *words)
+        small = tmp_path / "model" / "small.onnx"
+        done = in_this_process("build-engine", small, "--out", tmp_path / "bundle", *words)
         assert (tmp_path / "bundle").exists() == (done.exit_code == 0)
         assert {one.name for one in tmp_path.iterdir()} <= {"bundle", "model", "given"}
         return done
 
     return build_engine
-
-
-def in_this_process(*words: str | Path) -> Result:
-    line = ["build-engine", *map(str, words)]
-    return CliRunner().invoke(command_line(line), line, catch_exceptions=False)
 
 
 @pytest.fixture
@@ -211,7 +205,7 @@ def test_each_network_is_built_for_the_default_gpus(size: str, few_volumes: None
         pytest.importorskip("torch", reason="needs torch: pip install 'scanlight[train]'")
         model = tmp_path / "full.onnx"
         model.write_bytes(untrained("full"))
-    done = in_this_process(model, "--out", tmp_path / "bundle")
+    done = in_this_process("build-engine", model, "--out", tmp_path / "bundle")
     assert (done.exit_code, done.stderr) == (0, "")
     assert "for 8.0, 8.6, 8.9, 12.0" in done.stdout
     assert ("has no trained weights" in done.stdout) == (size == "full")
@@ -278,7 +272,7 @@ def test_a_disk_that_is_full_is_said_with_the_bundle(tmp_path: Path, run: Run) -
     try:
         path = tmp_path / "small.onnx"
         onnx.save(MODERATE, path)
-        done = in_this_process(path, "--out", tmp_path / "given" / "bundle")
+        done = in_this_process("build-engine", path, "--out", tmp_path / "given" / "bundle")
         path.unlink()
         assert done.exit_code == 2
         assert f"{tmp_path}/given/bundle cannot be written (No space left on device)" in done.stderr

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,13 +90,8 @@ def labelled(folder: Path, small_chest: SmallChest) -> tuple[Path, Path]:
     return folder / "cases", folder / "labels.csv"
 
 
-SHORT = "import tools.doctor.speed as s; s.MINUTE_S = 5.0; from appliance.cli import main; main()"
-
-
-def examined(site: Appliance, *words: str) -> subprocess.CompletedProcess[str]:
-    """The command, whose minute is five seconds."""
-    line = [sys.executable, "-c", SHORT, "doctor", *words, "--config", str(site.config)]
-    return subprocess.run(line, capture_output=True, text=True, check=False)
+SHORT = "import tools.doctor.speed as speed; speed.MINUTE_S = 5.0"
+"""A minute of five seconds."""
 
 
 def bands(site: Appliance) -> tuple[list[str], list[str]]:
@@ -118,10 +111,11 @@ def test_from_the_test_beside_a_daemon_to_its_acceptance_and_out_of_it(
         codes = httpx.get(f"{site.url}/api/codes", timeout=5).json()
         assert codes["not_accepted"] == WHY_NOT
         before = sorted(path.name for path in site.state.iterdir())
-        done = examined(
-            site,
+        done = scanlight(
+            *("doctor", "--config", site.config),
             *("--cases", str(cases), "--labels", str(labels), "--out", str(out)),
             *("--min-sensitivity", "0.9", "--min-specificity", "0.9"),
+            changed=SHORT,
         )
         report = json.loads((out / "report.json").read_bytes())
         checks = {check["name"]: check for group in report["groups"] for check in group["checks"]}

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import in_this_process
 from paper_scores import write_csv, write_readers, write_scores
-from typer.testing import CliRunner
-
-from appliance.cli import build
 
 Words = str | Path
 
@@ -21,8 +19,7 @@ def printed() -> Callable[..., str]:
     """What an evaluation that works prints, with few draws."""
 
     def run(*words: Words) -> str:
-        line = ["evaluate", "--resamples", "100", *map(str, words)]
-        done = CliRunner().invoke(build(line), line, catch_exceptions=False)
+        done = in_this_process("evaluate", "--resamples", "100", *words)
         assert (done.exit_code, done.stderr) == (0, "")
         return done.stdout
 
@@ -45,8 +42,7 @@ def refused() -> Callable[..., str]:
     """The one sentence of an evaluation that is refused."""
 
     def run(*words: Words) -> str:
-        line = ["evaluate", *map(str, words)]
-        done = CliRunner().invoke(build(line), line, catch_exceptions=False)
+        done = in_this_process("evaluate", *words)
         assert (done.exit_code, done.stdout) == (2, "")
         assert done.stderr.count("\n") == 1
         return done.stderr.strip()

@@ -407,7 +407,7 @@ def test_a_gpu_that_is_lost_ends_the_measurement_with_one_sentence(
 def test_a_bundle_is_measured(double_of_driver: dict[str, str], tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle", embedded_model("densitometry").read_bytes())
     done = subprocess.run(
-        [sys.executable, "-m", "tools.gpu.measure", bundle, "15"],
+        [sys.executable, "-m", "tools.gpu.measure", bundle, "40"],
         cwd=ROOT,
         env=double_of_driver,
         capture_output=True,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from bundles import small_network, write_bundle
+from command import scanlight
 from shim import ROOT
 
 pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX: make rtx")
@@ -77,14 +78,7 @@ def test_a_gpu_that_another_has_for_itself_is_one_sentence(
     model = tmp_path / "small.onnx"
     model.write_bytes(small_network())
     words = ("build-engine", model, "--flavour", "enterprise", "--out", tmp_path / "bundle")
-    done = subprocess.run(
-        [sys.executable, "-m", "appliance", *map(str, words)],
-        env=with_tensorrt | {"SHIM_LOSE": "46@1"},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = scanlight(*words, env=with_tensorrt | {"SHIM_LOSE": "46@1"})
     assert done.returncode == 2
     assert done.stderr.startswith("The GPU cannot be used (")
     assert done.stderr.count("\n") == 1
@@ -95,13 +89,6 @@ def test_verify_says_nothing_of_a_driver_that_it_does_not_know(
 ) -> None:
     """And of another one on the GPU alone, where it is known."""
     bundle = write_bundle(tmp_path / "bundle", small_network(), flavour="enterprise", driver="570.1")
-    done = subprocess.run(
-        [sys.executable, "-m", "appliance", "engine", "verify", str(bundle)],
-        env=with_tensorrt,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = scanlight("engine", "verify", bundle, env=with_tensorrt)
     assert "and this is ," not in done.stdout
     assert "Traceback" not in done.stderr

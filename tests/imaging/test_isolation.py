@@ -221,11 +221,16 @@ if __name__ == "__main__":
 """
 
 
-def test_a_daemon_that_ends_while_a_worker_starts_has_nothing_in_its_log(tmp_path: Path) -> None:
-    script = tmp_path / "parent.py"
-    script.write_text(ENDS_IN_A_START)
+def ran(text: str, folder: Path) -> tuple[int, bytes]:
+    """The exit code of a script, and what it said."""
+    script = folder / "parent.py"
+    script.write_text(text)
     done = subprocess.run([sys.executable, script], stderr=subprocess.PIPE, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
+    return done.returncode, done.stderr
+
+
+def test_a_daemon_that_ends_while_a_worker_starts_has_nothing_in_its_log(tmp_path: Path) -> None:
+    assert ran(ENDS_IN_A_START, tmp_path) == (0, b"")
 
 
 @pytest.mark.parametrize("overdue", [False, True], ids=["in time", "overdue"])
@@ -257,14 +262,6 @@ def state_of(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def test_an_exception_in_a_worker_that_starts_is_told(tmp_path: Path) -> None:
-    """Of the daemon's end alone there is nothing to say."""
-    script = tmp_path / "parent.py"
-    script.write_text(CANNOT_START)
-    done = subprocess.run([sys.executable, script], stderr=subprocess.PIPE, timeout=60, check=False)
-    assert b"ValueError" in done.stderr
-
-
 CANNOT_START = """
 import multiprocessing
 from appliance.imaging.isolation import _PRELOADED
@@ -282,6 +279,11 @@ if __name__ == "__main__":
 """
 
 
+def test_an_exception_in_a_worker_that_starts_is_told(tmp_path: Path) -> None:
+    """Of the daemon's end alone there is nothing to say."""
+    assert b"ValueError" in ran(CANNOT_START, tmp_path)[1]
+
+
 def test_a_pool_that_can_start_no_worker_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(memory_mb: int) -> None:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
@@ -297,6 +299,6 @@ def test_a_pool_that_can_start_no_worker_keeps_nobody_waiting(monkeypatch: pytes
 
 def alive(pid: int) -> bool:
     try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+        return state_of(pid) != "Z"
     except FileNotFoundError:
         return False

@@ -24,12 +24,12 @@ from engines.nvidia import (
     Gpu,
     NvidiaError,
     TensorRTLog,
-    first_line,
     gpu,
     load_cuda,
     load_tensorrt,
     offered,
 )
+from engines.protocol import first_line
 from tools.build_engine.tensor_types import mistyped
 from tools.problem import WrongInput
 

@@ -50,7 +50,7 @@ def read_source(path: Path, spec: Path | None = None) -> Source:
         return _read(path, spec)
     except (WrongInput, OSError, MemoryError):
         raise
-    except Exception as error:  # what broken bytes make of onnx has no common base
+    except Exception as error:  # what onnx finds wrong, and what broken bytes make of it, has no common base
         raise WrongInput(f"{path} is not valid ONNX: {_said(error)}; export the model again.") from None
 
 
@@ -59,7 +59,7 @@ def _read(path: Path, spec: Path | None) -> Source:
     model = _parsed(path, content)
     _check_names(path, model)
     joined = _join_weights(path, model)
-    inlined = _inlined(path, model)
+    inlined = _inlined(model)
     _check_graph(path, inlined)
     if spec is not None:
         _give_spec(path, model, spec)
@@ -134,13 +134,10 @@ def _join_weights(path: Path, model: onnx.ModelProto) -> bool:
     return bool(names)
 
 
-def _inlined(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model without functions of its own, valid as it is."""
-    try:
-        onnx.checker.check_model(model)
-        return inliner.inline_local_functions(model) if model.functions else model
-    except (onnx.checker.ValidationError, RuntimeError) as error:
-        raise WrongInput(f"{path} is not valid ONNX: {_said(error)}; export the model again.") from None
+    onnx.checker.check_model(model)
+    return inliner.inline_local_functions(model) if model.functions else model
 
 
 def _check_graph(path: Path, model: onnx.ModelProto) -> None:
@@ -163,10 +160,7 @@ def _check_graph(path: Path, model: onnx.ModelProto) -> None:
                 f"{path}: operator {node.op_type} branches or loops inside of the network: export the model"
                 " for one volume, without control flow."
             )
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
-        raise WrongInput(f"{path} is not valid ONNX: {_said(error)}; export the model again.") from None
+    onnx.checker.check_model(model, full_check=True)
 
 
 def _check_types(path: Path, plain: onnx.ModelProto) -> None:

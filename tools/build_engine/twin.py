@@ -18,7 +18,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.protocol import BadOutput, EngineError, Float32
+from engines.protocol import BadOutput, EngineError, Float32, first_line
 from engines.spec import ModelSpec
 from engines.tensors import heatmap, input_tensor, probability
 from tools.build_engine.graph import (
@@ -96,8 +96,7 @@ class Twin:
 
 
 def _unfit(error: Exception) -> EngineError:
-    said = str(error).strip().partition("\n")[0]
-    return EngineError(f"ONNX Runtime does not run its rounding twin ({said})")
+    return EngineError(f"ONNX Runtime does not run its rounding twin ({first_line(error)})")
 
 
 def rounding(model: onnx.ModelProto, fp32: frozenset[str]) -> onnx.ModelProto:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from appliance.imaging.header import NotDicom, Unreadable
 from appliance.imaging.slices import read_slice
 from appliance.intake.grouping import group
 from appliance.known_answers import series_folders
-from appliance.records import SlicePlan
+from appliance.records import Slice, SlicePlan
 from engines.protocol import Engine, Float32, Score
 from engines.spec import Accepted, Grid
 from tools.phantom import Export, make_chest, write_series
@@ -146,19 +147,19 @@ def _phantom(grid: Grid, seed: int) -> list[Float32]:
 
 
 def _on_grid(folder: Path, grid: Grid) -> Iterator[Float32]:
-    plan = SlicePlan.for_grid(grid)
-    slices = []
     with warnings.catch_warnings():
         # pydicom's quote what a header says.
         warnings.simplefilter("ignore")
-        for path in sorted(one for one in folder.rglob("*") if one.is_file()):
-            try:
-                slices.append(read_slice(path, plan))
-            except (NotDicom, Unreadable):
-                continue
+        slices = list(_slices(folder, SlicePlan.for_grid(grid)))
     for mine in group(slices).values():
         if (volume := assess(mine, grid, Policy(Accepted())).volume) is not None:
             yield volume.hu
+
+
+def _slices(folder: Path, plan: SlicePlan) -> Iterator[Slice]:
+    for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+        with suppress(NotDicom, Unreadable):
+            yield read_slice(path, plan)
 
 
 def _near(

@@ -21,6 +21,7 @@ from engines.protocol import Engine, EngineError
 from tools.doctor.check import Check, failed, judged, not_done
 
 KNOWN_ANSWERS: Final = "Known answers on this device"
+_SHIPS: Final = "that of a model that ships"
 _LIMIT: Final = (
     f"grid the same to the voxel, probability within {PROBABILITY_TOLERANCE:g}, heatmap in its place"
 )
@@ -41,14 +42,11 @@ def hashes(model: ModelFile) -> Iterator[Check]:
             "the gate of scanlight build-engine, passed by trained weights",
             "build the bundle of a trained model with scanlight build-engine",
         )
-    elif expected_of(model.digest) is not None or model.path in embedded_models():
-        yield judged(
-            "Hash of the model",
-            expected_of(model.digest) is not None,
-            digest,
-            "that of a model that ships",
-            "do not use it: the file was changed, so install Scanlight again",
-        )
+    elif expected_of(model.digest) is not None:
+        yield judged("Hash of the model", True, digest, _SHIPS, "")
+    elif model.path in embedded_models():
+        remedy = "do not use it: the file was changed, so install Scanlight again"
+        yield failed("Hash of the model", digest, _SHIPS, remedy)
     else:
         yield not_done(
             "Hash of the model",

@@ -129,30 +129,22 @@ def check(place: _Place, wheels: Path) -> Iterator[Part]:
         "TensorRT, edge": lambda: _tensorrt(place, EDGE, 0.45),
         "TensorRT, full": lambda: _tensorrt(place, place.files / FULL, 0.9),
     }
-    missing = ""
-    interrupted = False
+    why_not = ""
     for name, work in works.items():
-        if interrupted:
-            yield Part(name, "not done", INTERRUPTED)
-            continue
-        try:
-            part = _part(name, place, work, missing)
-        except KeyboardInterrupt:
-            interrupted = True
-            sys.stderr.write(f"{INTERRUPTED}\n")
-            yield Part(name, "not done", INTERRUPTED)
-            continue
-        if name in (ENVIRONMENT, PYCUDA) and part.verdict != "passed":
-            missing = missing or name
+        part = _part(name, place, work, why_not)
+        if part.told == INTERRUPTED:
+            why_not = INTERRUPTED
+        elif name in (ENVIRONMENT, PYCUDA) and part.verdict != "passed":
+            why_not = why_not or f"it needs {name}"
         yield part
 
 
-def _part(name: str, place: _Place, work: Callable[[], Found], missing: str) -> Part:
+def _part(name: str, place: _Place, work: Callable[[], Found], why_not: str) -> Part:
     sys.stderr.write(f"{name}: ")
     sys.stderr.flush()
     began = time.monotonic()
-    if missing:
-        verdict, told, measured = _not_done(f"it needs {missing}")
+    if why_not:
+        verdict, told, measured = _not_done(why_not)
     elif place.left() < LEAST_S:
         verdict, told, measured = _not_done("there was no time left")
     else:
@@ -165,8 +157,8 @@ def _part(name: str, place: _Place, work: Callable[[], Found], missing: str) -> 
 def _outcome(work: Callable[[], Found]) -> Outcome:
     try:
         told, measured = work()
-    except _NotDoneError as why:
-        return _not_done(str(why))
+    except (_NotDoneError, KeyboardInterrupt) as why:
+        return _not_done(str(why) or INTERRUPTED)
     except (_FailedError, _OverdueError) as why:
         return "failed", str(why), {}
     except OSError as error:

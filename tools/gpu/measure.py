@@ -75,7 +75,7 @@ def built(path: Path) -> tuple[ModelFile, float, bool]:
         return model, 0.0, True
     source, target = read_source(path), _target()
     kept = settled(source.file.digest)
-    fp16 = mixed(source.graph, frozenset(always_fp32(source.graph, all_half=False)) | (kept or frozenset()))
+    fp16 = mixed(source.graph, kept or frozenset(always_fp32(source.graph, all_half=False)))
     plan = build(fp16, target, lambda *_: None)
     info = PlanInfo(
         file="engine.plan",
